@@ -1,0 +1,5 @@
+"""``python -m eptreplay`` is the command ``eptreplay``."""
+
+from eptreplay.commands import main
+
+main()

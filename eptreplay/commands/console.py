@@ -1,0 +1,69 @@
+"""What verbs say on standard error while they work: assumptions, warnings, progress. Results go to standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eptreplay.xentrace.reader import Progress
+
+WARNED_SPOTS = 3
+
+
+def note(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"eptreplay: {message}", file=sys.stderr)
+
+
+def report_assumptions(document: dict[str, Any]) -> None:
+    """Say which TSC frequency and which Xen layout are in force, and how they are known."""
+    tsc, xen = document["tsc_hz"], document["xen"]
+    spread = f", spread {tsc['spread']} Hz" if tsc["spread"] is not None else ""
+    note(f"TSC {tsc['value']} Hz ({tsc['how']}{spread}), layouts of Xen {xen['layout']} ({xen['how']})")
+
+
+def warn_of_damage(document: dict[str, Any]) -> None:
+    """Print one line if bytes were skipped or windows were wrong: how much, and where it begins."""
+    total = document["damage_total"]
+    if not total:
+        return
+    size = document["bytes_decoded"] + document["bytes_skipped"]
+    several = len(document["sources"]) > 1
+    spots = [
+        (f"{document['sources'][spot['source']]['name']} " if several else "") + spot["message"]
+        for spot in document["damage"][:WARNED_SPOTS]
+    ]
+    more = f"; and {total - len(spots)} more" if total > len(spots) else ""
+    plural = "spot" if total == 1 else "spots"
+    note(f"warning: {total} damaged {plural}, {document['bytes_skipped']} of {size} bytes skipped: {'; '.join(spots)}{more}")
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress | None]:
+    """Yield a callback that draws a progress bar on a terminal, or None where standard error is none."""
+    announce_compilation()
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[size]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, size="")
+
+        def advance(done: int, fraction: float | None) -> None:
+            bar.update(task, total=None if fraction is None else 1.0, completed=fraction or 0.0, size=f"{done / 1e6:.0f} MB")
+
+        yield advance
+
+
+def announce_compilation() -> None:
+    """Say why the first run takes longer: the decoder is compiled, once per installation."""
+    from eptreplay.xentrace.jit import is_compiled
+
+    if not is_compiled():
+        note("first run: compiling the decoder, some 20 seconds, once")

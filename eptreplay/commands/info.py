@@ -1,0 +1,37 @@
+"""``eptreplay info``: what a recording or a dataset holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from eptreplay.commands.console import progress, report_assumptions, warn_of_damage
+from eptreplay.commands.options import Sources, Strict, TscHz, Xen
+
+EXAMPLES = "Examples: eptreplay info trace.xentrace.xz | eptreplay info trace.ds --format json"
+FORMATS = ("table", "json")
+
+
+def run(
+    sources: Sources,
+    format_: Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")] = "table",
+    full: Annotated[bool, typer.Option("--full", help="hash and count p2m records of files of 1 GB and more as well")] = False,
+    xen: Xen = None,
+    tsc_hz: TscHz = None,
+    strict: Strict = False,
+) -> None:
+    """Print what recordings (or a dataset) hold: records, windows, pCPUs, events, span, damage, p2m writes, and what is missing."""
+    from eptreplay import info
+    from eptreplay.commands.render import print_document, print_info
+    from eptreplay.commands.choices import check_choice
+
+    check_choice("--format", format_, FORMATS)
+    with progress("info") as advance:
+        document = info(sources, full=full, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=advance)
+    report_assumptions(document)
+    warn_of_damage(document)
+    if format_ == "json":
+        print_document(document)
+    else:
+        print_info(document)

@@ -1,0 +1,103 @@
+"""Tables for people, JSON documents for programs, on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from eptreplay.xentrace.catalogue import by_id
+
+PIPE_COLUMNS = 400
+"""Width where nobody looks: lines that go to a file or a pipe are not to be wrapped."""
+
+
+def print_document(document: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    json.dump(document, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, soft_wrap=False)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    return table
+
+
+def print_events(document: dict[str, Any]) -> None:
+    """Print the catalogue as a table: a row for each layout of an event."""
+    table = _table(("id", "left"), ("event", "left"), ("TSC", "left"), ("ept", "left"), ("since", "left"), ("payload", "left"))
+    for event in document["events"]:
+        timed = {True: "yes", False: "no", None: "either"}[event["timed"]]
+        for number, layout in enumerate(event["layouts"]):
+            first = (event["id"], event["name"], timed, "yes" if event["ept"] else "") if number == 0 else ("", "", "", "")
+            table.add_row(*first, layout["since"], layout["payload"].replace("[", "\\["))
+    _console().print(table)
+
+
+def print_info(document: dict[str, Any]) -> None:
+    """Print the document of ``info`` as tables: the recording, its events, its p2m writes, and what is missing."""
+    console = _console()
+    console.print(_facts(_recording(document)), markup=False)
+    table = _table(("event", "left"), ("id", "left"), ("records", "right"))
+    for identifier, count in sorted(document["events"].items(), key=lambda item: (-item[1], item[0])):
+        event = by_id(int(identifier, 16))
+        table.add_row(event.name if event else "(not in the catalogue)", identifier, f"{count:,}")
+    console.print(table)
+    if document["p2m"]:
+        console.print(_facts(_p2m(document["p2m"])), markup=False)
+    for title, lines in (("missing", document["missing"]), ("invisible", (document["p2m"] or {}).get("invisible", []))):
+        for line in lines:
+            console.print(f"{title}: {line}", markup=False)
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
+    tsc, xen, back = document["tsc_hz"], document["xen"], document["tsc_steps_back"]
+    rows = [("source", f"{s['name']}, {s['bytes']:,} bytes, sha256 {s['sha256'] or 'not computed'}") for s in document["sources"]]
+    span = "unknown" if document["span_ns"] is None else f"{document['span_ns'] / 1e9:.3f} s, {document['span_ticks']:,} ticks"
+    spread = f", spread {tsc['spread'] / 1e6:.3f} MHz" if tsc["spread"] is not None else ""
+    rows += [
+        ("records", f"{document['records']:,} in {document['windows']:,} windows; {document['timed_records']:,} with a TSC"),
+        ("pCPUs", _ranges(document["pcpus"])),
+        ("span", span),
+        ("TSC", f"{tsc['value'] / 1e6:.3f} MHz, {tsc['how']}{spread}"),
+        ("Xen layouts", f"{xen['layout']}, {xen['how']}"),
+        ("vendor", document["vendor"] or "unknown"),
+        ("bytes", f"{document['bytes_decoded']:,} decoded, {document['bytes_skipped']:,} skipped"),
+        ("damage", f"{document['damage_total']:,} spots"),
+        ("lost records", f"{document['lost_records']:,}"),
+    ]
+    if back["count"]:
+        rows.append(("TSC steps back", f"{back['count']:,}, by up to {back['max_ticks']:,} ticks"))
+    return rows
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return ``0-3, 7`` for [0, 1, 2, 3, 7], with the count in front."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return f"{len(numbers)}: " + ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _p2m(p2m: dict[str, Any]) -> list[tuple[str, str]]:
+    domains = ", ".join(f"d{domain} {count:,}" for domain, count in p2m["by_domain"].items())
+    return [("p2m writes recorded", f"{p2m['recorded']:,}" + (f" ({domains})" if domains else ""))]

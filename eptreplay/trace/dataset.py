@@ -1,0 +1,54 @@
+"""Datasets on disk: which folder is one, and whether this version can read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from eptreplay.errors import InputError
+from eptreplay.trace.schema import SCHEMA_VERSION, TABLES
+
+MANIFEST = "manifest.json"
+"""Written last: a folder without it is not a dataset, whatever else it holds."""
+TRACE_KIND = "trace"
+
+_FILES = {MANIFEST, "p2m.rows", *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow", ""))}
+
+
+def is_replaceable_dataset(path: Path) -> bool:
+    """Tell whether a folder holds nothing but files that we write, so that ``--force`` may replace it."""
+    return path.is_dir() and not path.is_symlink() and {entry.name for entry in path.iterdir()} <= _FILES
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the manifest of the trace dataset ``folder``; raises InputError if it is none that this version reads."""
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no dataset: {MANIFEST} is missing; if ingest was interrupted, run it again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise InputError(f"{path}: expected the manifest of a dataset with a schema number")
+    if manifest["schema"] > SCHEMA_VERSION:
+        raise InputError(
+            f"{folder}: schema {manifest['schema']}, written by eptreplay {manifest.get('eptreplay')}; this version reads up to"
+            f" {SCHEMA_VERSION}: use a newer eptreplay"
+        )
+    if manifest.get("kind") != TRACE_KIND:
+        raise InputError(f"{folder}: expected a trace dataset, found kind {manifest.get('kind')!r}")
+    return manifest
+
+
+def table_files(folder: str | os.PathLike[str], table: str) -> list[Path]:
+    """Return the Parquet files of a table in order; raises InputError if the dataset lost one."""
+    root = Path(folder)
+    files = sorted((root / "events").glob("part-*.parquet")) if table == "events" else [root / f"{table}.parquet"]
+    expected = [root / "events" / f"part-{i:05}.parquet" for i in range(max(len(files), 1))]
+    for path in expected if table == "events" else files:
+        if not path.is_file():
+            raise InputError(f"{path}: missing, so the dataset is incomplete; ingest the recording again")
+    return files

@@ -1,0 +1,138 @@
+"""From a trace dataset to other formats: one file per table, or the xentrace file that it was made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from eptreplay.errors import InputError, UsageError
+from eptreplay.trace.atomic import staged, writing
+from eptreplay.trace.dataset import is_replaceable_dataset, read_manifest, table_files
+from eptreplay.trace.schema import TABLES, arrow_schema
+from eptreplay.trace.tables import TableWriter
+from eptreplay.xentrace.encode import encode, record_sizes, window_sizes
+from eptreplay.xentrace.record import CPU_CHANGE
+
+BATCH_ROWS = 1 << 18
+
+
+class _Writer(Protocol):
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+
+class _Csv:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        plain = [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
+        self._schema = pa.schema(plain)
+        self._writer = pyarrow.csv.CSVWriter(path, self._schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch.cast(self._schema))
+
+    def __enter__(self) -> _Csv:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+class _Arrow:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pa.ipc.new_file(path, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+
+    def __enter__(self) -> _Arrow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+TABLE_WRITERS: dict[str, Callable[[Path, pa.Schema], AbstractContextManager[_Writer]]] = {
+    "parquet": TableWriter,
+    "csv": _Csv,
+    "arrow": _Arrow,
+}
+"""How each table format is written; the name is also the files' suffix."""
+FORMATS = (*TABLE_WRITERS, "xentrace")
+
+
+def export(
+    dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLike[str], force: bool = False
+) -> None:
+    """Write the trace dataset ``dataset`` in the format ``to``: parquet, csv or arrow (a folder, one file per table), or xentrace.
+
+    ``xentrace`` gives a valid file of all records: that of an undamaged recording byte for byte; several sources become one.
+    Raises UsageError for an unknown format, an existing output, or ``xentrace`` from a dataset without all records.
+    """
+    if to not in FORMATS:
+        raise UsageError(f"--to {to}: expected one of {', '.join(FORMATS)}")
+    manifest = read_manifest(dataset)
+    if to == "xentrace":
+        if manifest["options"]["events"] != "all":
+            raise UsageError(f"{dataset}: holds a selection of events; ingest with --events all to export a xentrace file")
+        write, replaceable = partial(_write_xentrace, dataset), Path.is_file
+    else:
+        write, replaceable = partial(_write_tables, dataset, to), is_replaceable_dataset
+    with staged(Path(output), force=force, replaceable=replaceable, folder=to != "xentrace") as path, writing(Path(output)):
+        write(path)
+
+
+def _batches(dataset: str | os.PathLike[str], table: str) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(table)
+    for path in table_files(dataset, table):
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS):
+                    yield batch.cast(schema)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{path}: cannot be read as table {table}: {error}") from None
+
+
+def _write_tables(dataset: str | os.PathLike[str], to: str, folder: Path) -> None:
+    for table in TABLES:
+        with TABLE_WRITERS[to](folder / f"{table}.{to}", arrow_schema(table)) as writer:
+            for batch in _batches(dataset, table):
+                writer.write(batch)
+
+
+def _write_xentrace(dataset: str | os.PathLike[str], path: Path) -> None:
+    """Write all records; the byte counts of the windows are computed, so that the file is valid also behind damage."""
+    sizes = _all_window_sizes(dataset)
+    with path.open("wb") as file:
+        for batch in _batches(dataset, "events"):
+            event, timed, n = (batch[name].to_numpy(zero_copy_only=False) for name in ("event", "timed", "n"))
+            words = np.stack([pc.fill_null(batch[f"w{i}"], 0).to_numpy() for i in range(7)])
+            starts = np.flatnonzero(event == CPU_CHANGE)
+            words[1, starts] = [next(sizes) for _ in starts]
+            tsc = pc.fill_null(batch["tsc"], 0).to_numpy()
+            out = np.empty(int(record_sizes(timed, n, np.empty(n.size, np.int64))) // 4, "<u4")
+            encode(event, timed, tsc, n, words, out)
+            file.write(out)
+
+
+def _all_window_sizes(dataset: str | os.PathLike[str]) -> Iterator[int]:
+    """Yield the byte count of every window, in order of their CPU_CHANGE records."""
+    open_bytes, started = 0, False
+    for batch in _batches(dataset, "events"):
+        event, timed, n = (batch[name].to_numpy(zero_copy_only=False) for name in ("event", "timed", "n"))
+        size = np.empty(n.size, np.int64)
+        record_sizes(timed, n, size)
+        closed, open_bytes = window_sizes(event, size, open_bytes)
+        # What precedes the very first CPU_CHANGE is no window, and is empty.
+        yield from closed[0 if started else 1 :]
+        started = started or bool(closed)
+    if started:
+        yield open_bytes

@@ -1,0 +1,97 @@
+"""Rows of ``p2m.parquet``: the memory events of a recording with their payloads by name instead of by word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from eptreplay.trace.schema import arrow_schema
+from eptreplay.trace.tables import masked
+from eptreplay.xentrace.catalogue import EVENTS, class_of
+from eptreplay.xentrace.catalogue.event import Event
+from eptreplay.xentrace.catalogue.layout import Field
+
+KINDS = {
+    "MEM_SET_P2M_ENTRY": "set",
+    "HVM_NPF": "npf",
+    "MEM_POD_POPULATE": "pod_populate",
+    "MEM_POD_ZERO_RECLAIM": "pod_zero",
+    "MEM_POD_SUPERPAGE_SPLINTER": "splinter",
+    "MEM_DECREASE_RESERVATION": "decrease",
+    "MEM_PAGE_GRANT_MAP": "grant_map",
+    "MEM_PAGE_GRANT_UNMAP": "grant_unmap",
+    "MEM_PAGE_GRANT_TRANSFER": "grant_transfer",
+    "P2M_SET": "set",
+}
+"""The kind of a row by event; an extension event that is not listed is called by its own name in lower case."""
+
+MEMORY_EVENTS: tuple[Event, ...] = tuple(e for e in EVENTS if class_of(e.id) == "mem" or e.name == "HVM_NPF")
+UNKNOWN_KIND = "unknown"
+"""An event of the memory class that the catalogue does not list."""
+KIND_NAMES: tuple[str, ...] = (*dict.fromkeys(KINDS.get(e.name, e.name.lower()) for e in MEMORY_EVENTS), UNKNOWN_KIND)
+
+FIELDS = {
+    "gfn": "gfn",
+    "gpa": "gfn",
+    "mfn": "mfn",
+    "order": "order",
+    "domid": "p2m_dom",
+    "p2mt": "p2mt",
+    "new_type": "p2mt",
+    "qualification": "qualification",
+}
+"""The column that a payload field fills. Grants name the domain that owns the frame, which is not the one that maps it."""
+PAGE_SHIFT = 12
+NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSFER", "PAGE_FREE", "PAGE_ALLOC")
+"""Events whose domain is a frame's owner: whose p2m is written, if any, they do not tell."""
+
+Words = NDArray[np.uint32]
+
+
+def p2m_batch(events: pa.RecordBatch, xen: str) -> pa.RecordBatch:
+    """Return rows of the table ``p2m`` for rows of the table ``events`` that are memory events, read as ``xen`` wrote them.
+
+    A record of a length that this release does not write leaves its columns null. The p2m of a nested page fault is that of
+    the domain that ran.
+    """
+    size = events.num_rows
+    ids = events["event"].to_numpy()
+    counts = events["n"].to_numpy()
+    words = [pc.fill_null(events[f"w{i}"], 0).to_numpy() for i in range(7)]
+    values = {name: np.zeros(size, np.uint64) for name in set(FIELDS.values())}
+    known = {name: np.zeros(size, np.bool_) for name in values}
+    kinds = np.full(size, KIND_NAMES.index(UNKNOWN_KIND), np.int8)
+    for event in MEMORY_EVENTS:
+        rows = np.flatnonzero(ids == event.id)
+        kinds[rows] = KIND_NAMES.index(KINDS.get(event.name, event.name.lower()))
+        for layout in event.layouts_in(xen):
+            whole = rows[(counts[rows] >= layout.min_words) & (counts[rows] <= layout.max_words)]
+            for field in layout.fields:
+                column = FIELDS.get(field.name)
+                if column is None or (column == "p2m_dom" and event.name in NO_TABLE):
+                    continue
+                raw = _extract(field, words, whole)
+                values[column][whole] = raw >> np.uint64(PAGE_SHIFT) if field.name == "gpa" else raw
+                known[column][whole] = True
+        if event.name == "HVM_NPF":
+            place = events["run_dom"]
+            values["p2m_dom"][rows] = pc.fill_null(place, 0).to_numpy()[rows]
+            known["p2m_dom"][rows] = pc.is_valid(place).to_numpy(zero_copy_only=False)[rows]
+    schema = arrow_schema("p2m")
+    made = {
+        "kind": pa.DictionaryArray.from_arrays(pa.array(kinds), pa.array(KIND_NAMES)),
+        **{
+            name: masked(values[name].astype(schema.field(name).type.to_pandas_dtype()), known[name], schema.field(name).type)
+            for name in values
+        },
+    }
+    return pa.RecordBatch.from_arrays([made.get(name, events[name] if name not in made else None) for name in schema.names], schema=schema)
+
+
+def _extract(field: Field, words: list[Words], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+    raw = words[field.word][rows].astype(np.uint64)
+    if field.bits == 64:  # noqa: PLR2004  (the only fields of two words)
+        return raw | words[field.word + 1][rows].astype(np.uint64) << np.uint64(32)
+    return raw >> np.uint64(field.shift) & np.uint64((1 << field.bits) - 1)

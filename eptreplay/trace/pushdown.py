@@ -1,0 +1,120 @@
+"""``scan_xentrace``: a Polars LazyFrame straight from a xentrace file, which decodes only windows that a query can need.
+
+A filter on ``pcpu`` selects windows by their CPU_CHANGE, one on ``tsc`` by their first and last TSC. Every row that is decoded is
+filtered again, so a query's result does not depend on any of this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from polars.io.plugins import register_io_source
+
+from eptreplay.errors import UsageError
+from eptreplay.trace.bounds import Range, column_range
+from eptreplay.trace.schema import arrow_schema
+from eptreplay.trace.tables import events_batch
+from eptreplay.xentrace import state as st
+from eptreplay.xentrace.columns import columns_of
+from eptreplay.xentrace.decode import KEEP_ALL
+from eptreplay.xentrace.index import Offsets, read_stretch, stretches, summarise_windows, window_offsets
+from eptreplay.xentrace.reader import Batch, Reader
+from eptreplay.xentrace.source import MAGIC, Source
+
+
+def scan_xentrace(path: str | os.PathLike[str]) -> pl.LazyFrame:
+    """Return all records of a xentrace file, plain or compressed, as a LazyFrame: a row a record, in file order.
+
+    Columns are those of the table ``events`` with ``source`` 0. Filters ``pcpu`` and ``tsc`` against literals, joined by ``&``,
+    decide which windows of a plain file are decoded. A damaged file is read tolerantly, as by ``ingest``. Raises UsageError
+    for standard input, which cannot be read twice; InputError, when collected, if the file holds no record.
+    """
+    if os.fspath(path) == "-":
+        raise UsageError("standard input cannot be scanned: it is read more than once; ingest it, then scan the dataset")
+    Source(path, digest=False).close()
+    scanner = _Scanner(os.fspath(path))
+    schema = pl.Schema(pl.from_arrow(arrow_schema("events").empty_table()).schema)
+    return register_io_source(scanner.frames, schema=schema)
+
+
+@dataclass
+class _Scanner:
+    """Reads one file for one or more queries. ``decoded``: windows that the last query decoded, None if all."""
+
+    path: str
+    decoded: int | None = None
+
+    def frames(
+        self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows that a query asks for; called by Polars."""
+        left = n_rows
+        for batch in self._batches(column_range(predicate, "pcpu"), column_range(predicate, "tsc")):
+            frame = pl.DataFrame(pl.from_arrow(batch))
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            if with_columns is not None:
+                frame = frame.select(with_columns)
+            if left is not None:
+                frame = frame.head(left)
+                left -= frame.height
+            yield frame
+            if left == 0:
+                return
+
+    def _batches(self, pcpus: Range, time: Range) -> Iterator[pa.RecordBatch]:
+        offsets = None if any(self.path.lower().endswith(suffix) for suffix in MAGIC) else window_offsets(self.path)
+        chosen = offsets and _chosen(offsets, pcpus)
+        summary = summarise_windows(self.path, chosen) if chosen and chosen.offset.size else None
+        if chosen and summary is None and not chosen.offset.size:
+            self.decoded = 0
+        elif chosen and summary:
+            windows, known = summary
+            needed = _needed(windows, known, time)
+            self.decoded = int(needed.sum())
+            for stretch in stretches(windows.pcpu, needed):
+                reader, source = read_stretch(self.path, chosen, windows, stretch, KEEP_ALL)
+                for batch in reader:
+                    yield from _rows(reader, batch, known, source.file_offset)
+        else:
+            self.decoded = None
+            first_pass = Reader([self.path], digest=False)
+            for batch in first_pass:
+                first_pass.recycle(batch)
+            reader = Reader([self.path], keep=KEEP_ALL, digest=False)
+            for batch in reader:
+                yield from _rows(reader, batch, first_pass.pcpus, lambda offset: offset)
+
+
+def _chosen(offsets: Offsets, pcpus: Range) -> Offsets:
+    wanted = (offsets.pcpu >= pcpus.low) & (offsets.pcpu <= pcpus.high)
+    return Offsets(offsets.offset[wanted], offsets.pcpu[wanted], offsets.bytes[wanted])
+
+
+def _needed(windows: st.Windows, known: st.Pcpus, time: Range) -> NDArray[np.bool_]:
+    """Tell for each window whether a record in it may have a TSC within ``time``, be it inherited or filled in."""
+    if time == Range():
+        return np.ones(windows.pcpu.size, np.bool_)
+    inherited = np.where(windows.timed_in > 0, windows.tsc_in, known.first[windows.pcpu])
+    low = np.where(windows.timed > 0, np.minimum(windows.low, inherited), inherited)
+    high = np.where(windows.timed > 0, np.maximum(windows.high, inherited), inherited)
+    return (known.timed[windows.pcpu] > 0) & (low <= time.high) & (high >= time.low)
+
+
+def _rows(
+    reader: Reader, batch: Batch, known: st.Pcpus, file_offset: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a batch, if any; records before the first TSC of their pCPU get it, since ``known`` has seen all."""
+    if batch.buffer is not None and batch.count:
+        columns = columns_of(batch)
+        unknown = ~columns.tsc_known
+        columns.tsc[unknown] = known.first[columns.pcpu[unknown]]
+        columns.tsc_known[unknown] = known.timed[columns.pcpu[unknown]] > 0
+        yield events_batch(batch.source, columns._replace(offset=file_offset(columns.offset)))
+    reader.recycle(batch)

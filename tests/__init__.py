@@ -1,0 +1,1 @@
+"""The tests of eptreplay; a package, so that reference implementations can be imported by name."""

@@ -1,0 +1,1 @@
+"""Every recording of a real host, read by us and by others."""

@@ -1,0 +1,1 @@
+"""What the package ``eptreplay.xentrace`` does, module by module."""
