@@ -1,13 +1,13 @@
 """Replay a Xen host's trace under any EPT invalidation strategy: what it would have cost, and whether it was safe.
 
-The functions below do what the verbs of the command line do. They are imported on first use, so that ``import eptreplay``
-costs nothing.
+The functions below do what the verbs of the command line do. They are imported on first use, so that ``import
+eptreplay`` costs nothing.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'eptreplay' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

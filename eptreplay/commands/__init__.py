@@ -1,6 +1,7 @@
 """The command line: every verb is a thin shell over a public function of the package.
 
-``main`` maps what happens to exit codes: 0 done, 2 wrong usage, 3 bad input, 4 could not write, 130 interrupted, 70 our own bug.
+``main`` maps what happens to exit codes: 0 done, 2 wrong usage, 3 bad input, 4 could not write, 130 interrupted, 70
+our own bug.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    *, version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version.")
+    *,
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Replay xentrace recordings under any EPT invalidation strategy: what each would have cost, and whether it was safe."""
+    """Replay xentrace recordings under any EPT invalidation strategy: what each would cost, and whether it is safe."""
 
 
 class _Terminated(BaseException):
@@ -60,10 +62,10 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _complain(message: str) -> None:
-    print(f"eptreplay: {' '.join(message.split())}", file=sys.stderr)
+    sys.stderr.write(f"eptreplay: {' '.join(message.split())}\n")
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one return per exit code)
     """Carry out a command line and return its exit code; expected errors become one line on standard error."""
     try:
         result = app(arguments, standalone_mode=False)
@@ -73,8 +75,7 @@ def run(arguments: list[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except TyperException as error:
-        message = getattr(error, "format_message", lambda: str(error))()
-        _complain(f"{message} (see eptreplay --help)")
+        _complain(f"{error.format_message()} (see eptreplay --help)")
         return EXIT_USAGE
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
@@ -87,7 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _complain(str(OutputError(f"standard output: cannot be written: {error.strerror or error}")))
         return EXIT_WRITE
-    except Exception as error:  # noqa: BLE001  (whatever escapes is a bug of ours, and the user gets one line)
+    except Exception as error:
         if os.environ.get("EPTREPLAY_TRACEBACK"):
             raise
         _complain(

@@ -15,7 +15,7 @@ WARNED_SPOTS = 3
 
 def note(message: str) -> None:
     """Print one line on standard error."""
-    print(f"eptreplay: {message}", file=sys.stderr)
+    sys.stderr.write(f"eptreplay: {message}\n")
 
 
 def report_assumptions(document: dict[str, Any]) -> None:
@@ -38,7 +38,8 @@ def warn_of_damage(document: dict[str, Any]) -> None:
     ]
     more = f"; and {total - len(spots)} more" if total > len(spots) else ""
     plural = "spot" if total == 1 else "spots"
-    note(f"warning: {total} damaged {plural}, {document['bytes_skipped']} of {size} bytes skipped: {'; '.join(spots)}{more}")
+    skipped = f"{document['bytes_skipped']} of {size} bytes skipped"
+    note(f"warning: {total} damaged {plural}, {skipped}: {'; '.join(spots)}{more}")
 
 
 @contextmanager
@@ -56,7 +57,9 @@ def progress(label: str) -> Iterator[Progress | None]:
         task = bar.add_task(label, total=None, size="")
 
         def advance(done: int, fraction: float | None) -> None:
-            bar.update(task, total=None if fraction is None else 1.0, completed=fraction or 0.0, size=f"{done / 1e6:.0f} MB")
+            bar.update(
+                task, total=None if fraction is None else 1.0, completed=fraction or 0.0, size=f"{done / 1e6:.0f} MB"
+            )
 
         yield advance
 

@@ -9,13 +9,17 @@ import typer
 from eptreplay.commands.console import note
 from eptreplay.commands.options import Force, Output
 
-EXAMPLES = "Examples: eptreplay export trace.ds --to csv -o tables | eptreplay export trace.ds --to xentrace -o again.xentrace"
+EXAMPLES = (
+    "Examples: eptreplay export trace.ds --to csv -o tables | eptreplay export trace.ds --to xentrace -o again.xentrace"
+)
 
 
 def run(
     dataset: Annotated[str, typer.Argument(metavar="DIR", help="a trace dataset, made by ingest")],
     output: Output,
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="parquet, csv, arrow (a folder, one file per table) or xentrace")],
+    to: Annotated[
+        str, typer.Option(metavar="FORMAT", help="parquet, csv, arrow (a folder, one file per table) or xentrace")
+    ],
     force: Force = False,
 ) -> None:
     """Write a dataset as Parquet, CSV or Arrow files, or as the xentrace file that it came from."""

@@ -16,15 +16,17 @@ FORMATS = ("table", "json")
 def run(
     sources: Sources,
     format_: Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")] = "table",
-    full: Annotated[bool, typer.Option("--full", help="hash and count p2m records of files of 1 GB and more as well")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="hash and count p2m records of files of 1 GB and more as well")
+    ] = False,
     xen: Xen = None,
     tsc_hz: TscHz = None,
     strict: Strict = False,
 ) -> None:
-    """Print what recordings (or a dataset) hold: records, windows, pCPUs, events, span, damage, p2m writes, and what is missing."""
+    """Print what recordings (or a dataset) hold, what is damaged, and what is missing."""
     from eptreplay import info
-    from eptreplay.commands.render import print_document, print_info
     from eptreplay.commands.choices import check_choice
+    from eptreplay.commands.render import print_document, print_info
 
     check_choice("--format", format_, FORMATS)
     with progress("info") as advance:

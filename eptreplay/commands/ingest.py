@@ -9,7 +9,10 @@ import typer
 from eptreplay.commands.console import note, progress, report_assumptions, warn_of_damage
 from eptreplay.commands.options import Force, Output, Sources, Strict, TscHz, Xen
 
-EXAMPLES = "Examples: eptreplay ingest trace.xentrace -o trace.ds | xentrace -D -e all - | eptreplay ingest - -o live.ds --events all"
+EXAMPLES = (
+    "Examples: eptreplay ingest trace.xentrace -o trace.ds"
+    " | xentrace -D -e all - | eptreplay ingest - -o live.ds --events all"
+)
 
 
 def run(

@@ -8,10 +8,16 @@ import typer
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="SRC...", help="xentrace files, also .zst .gz .xz, or - ; several are one recording, in order"),
+    typer.Argument(
+        metavar="SRC...", help="xentrace files, also .zst .gz .xz, or - ; several are one recording, in order"
+    ),
 ]
-Xen = Annotated[str | None, typer.Option(metavar="RELEASE", help="Xen release that wrote it, such as 4.17 [default: inferred]")]
-TscHz = Annotated[int | None, typer.Option(metavar="N", help="TSC ticks per second [default: estimated, else 2400000000]")]
+Xen = Annotated[
+    str | None, typer.Option(metavar="RELEASE", help="Xen release that wrote it, such as 4.17 [default: inferred]")
+]
+TscHz = Annotated[
+    int | None, typer.Option(metavar="N", help="TSC ticks per second [default: estimated, else 2400000000]")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="treat the first damage as an error")]
 Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="where to write")]

@@ -36,11 +36,15 @@ def _table(*columns: tuple[str, str]) -> Table:
 
 def print_events(document: dict[str, Any]) -> None:
     """Print the catalogue as a table: a row for each layout of an event."""
-    table = _table(("id", "left"), ("event", "left"), ("TSC", "left"), ("ept", "left"), ("since", "left"), ("payload", "left"))
+    table = _table(
+        ("id", "left"), ("event", "left"), ("TSC", "left"), ("ept", "left"), ("since", "left"), ("payload", "left")
+    )
     for event in document["events"]:
         timed = {True: "yes", False: "no", None: "either"}[event["timed"]]
         for number, layout in enumerate(event["layouts"]):
-            first = (event["id"], event["name"], timed, "yes" if event["ept"] else "") if number == 0 else ("", "", "", "")
+            first = (
+                (event["id"], event["name"], timed, "yes" if event["ept"] else "") if number == 0 else ("", "", "", "")
+            )
             table.add_row(*first, layout["since"], layout["payload"].replace("[", "\\["))
     _console().print(table)
 
@@ -68,11 +72,21 @@ def _facts(rows: Sequence[tuple[str, str]]) -> str:
 
 def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
     tsc, xen, back = document["tsc_hz"], document["xen"], document["tsc_steps_back"]
-    rows = [("source", f"{s['name']}, {s['bytes']:,} bytes, sha256 {s['sha256'] or 'not computed'}") for s in document["sources"]]
-    span = "unknown" if document["span_ns"] is None else f"{document['span_ns'] / 1e9:.3f} s, {document['span_ticks']:,} ticks"
+    rows = [
+        ("source", f"{s['name']}, {s['bytes']:,} bytes, sha256 {s['sha256'] or 'not computed'}")
+        for s in document["sources"]
+    ]
+    span = (
+        "unknown"
+        if document["span_ns"] is None
+        else f"{document['span_ns'] / 1e9:.3f} s, {document['span_ticks']:,} ticks"
+    )
     spread = f", spread {tsc['spread'] / 1e6:.3f} MHz" if tsc["spread"] is not None else ""
     rows += [
-        ("records", f"{document['records']:,} in {document['windows']:,} windows; {document['timed_records']:,} with a TSC"),
+        (
+            "records",
+            f"{document['records']:,} in {document['windows']:,} windows; {document['timed_records']:,} with a TSC",
+        ),
         ("pCPUs", _ranges(document["pcpus"])),
         ("span", span),
         ("TSC", f"{tsc['value'] / 1e6:.3f} MHz, {tsc['how']}{spread}"),

@@ -27,11 +27,11 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool) -> Iterator[Path]:
-    """Yield a temporary path beside ``target`` (a folder that exists, or a file to be created) and rename it at the end.
+    """Yield a temporary path beside ``target`` (a folder, or a file to be created) and rename it at the end.
 
-    On any exception the temporary path is removed and the target is as it was. What an earlier process that was killed has
-    left behind for the same target is removed first. Raises UsageError if the target exists and ``force`` is False, or if
-    it is nothing that we wrote; OutputError if it cannot be written.
+    On any exception the temporary path is removed and the target is as it was. What an earlier process that was
+    killed has left behind for the same target is removed first. Raises UsageError if the target exists and ``force``
+    is False, or if it is nothing that we wrote; OutputError if it cannot be written.
     """
     _check(target, force=force, replaceable=replaceable)
     with writing(target):
@@ -66,7 +66,7 @@ def _check(target: Path, *, force: bool, replaceable: Replaceable) -> None:
 
 
 def _replace(inside: Path, target: Path, stage: Path) -> None:
-    """Move the new output into place; an old folder moves aside first, since a rename cannot replace one that is not empty."""
+    """Move the new output into place; an old folder moves aside first: no rename replaces a full one."""
     old = stage / "old"
     if target.is_dir() and not target.is_symlink():
         target.rename(old)
@@ -95,8 +95,10 @@ def _literal(name: str) -> str:
 
 
 def _sync_tree(path: Path) -> None:
-    """Bring a file, or a folder and all in it, to the disk; the manifest last, since it says that the rest is complete."""
-    files = [path] if path.is_file() else sorted((p for p in path.rglob("*")), key=lambda p: (p.name == "manifest.json", p))
+    """Bring a file, or a folder and all in it, to the disk; the manifest last: it says that all is there."""
+    files = (
+        [path] if path.is_file() else sorted((p for p in path.rglob("*")), key=lambda p: (p.name == "manifest.json", p))
+    )
     for entry in files:
         _sync(entry)
     _sync(path)

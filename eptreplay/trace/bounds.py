@@ -1,14 +1,13 @@
 """What a Polars predicate says about single columns: ranges that rows outside of cannot pass.
 
-Only comparisons of a column with a literal, joined by ``and``, are understood; anything else bounds nothing. That is safe, since
-the predicate is applied to every row anyway: a bound only saves work.
+Only comparisons of a column with a literal, joined by ``and``, are understood; anything else bounds nothing. That is
+safe, since the predicate is applied to every row anyway: a bound only saves work.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -50,15 +49,20 @@ def column_range(predicate: pl.Expr | None, column: str) -> Range:
     return _bound(tree, column)
 
 
-def _bound(node: Any, column: str) -> Range:
+def _bound(node: object, column: str) -> Range:
     match node:
         case {"BinaryExpr": {"left": left, "op": "And" | "LogicalAnd", "right": right}}:
             return _bound(left, column) & _bound(right, column)
         case {"BinaryExpr": {"left": {"Column": name}, "op": op, "right": right}} if name == column:
             return _compare(op, _literal(right))
         case {"BinaryExpr": {"left": left, "op": op, "right": {"Column": name}}} if name == column:
-            return _compare(_MIRRORED.get(op, ""), _literal(left))
-        case {"Function": {"input": [{"Column": name}, low, high], "function": {"Boolean": {"IsBetween": {"closed": closed}}}}}:
+            return _compare(_MIRRORED.get(op), _literal(left))
+        case {
+            "Function": {
+                "input": [{"Column": name}, low, high],
+                "function": {"Boolean": {"IsBetween": {"closed": closed}}},
+            }
+        }:
             first, last = _literal(low), _literal(high)
             if name == column and first is not None and last is not None and closed in _CLOSED:
                 more, less = _CLOSED[closed]
@@ -66,13 +70,13 @@ def _bound(node: Any, column: str) -> Range:
     return EVERYTHING
 
 
-def _compare(op: str, value: int | None) -> Range:
-    if value is None or op not in _COMPARISONS:
+def _compare(op: object, value: int | None) -> Range:
+    if value is None or not isinstance(op, str) or op not in _COMPARISONS:
         return EVERYTHING
     return _COMPARISONS[op](value)
 
 
-def _literal(node: Any) -> int | None:
+def _literal(node: object) -> int | None:
     """Return the integer that a node stands for, None if it is anything else; a float is no bound for integers."""
     match node:
         case {"Literal": {"Dyn": {"Int": value}}} if isinstance(value, int):

@@ -14,12 +14,25 @@ MANIFEST = "manifest.json"
 """Written last: a folder without it is not a dataset, whatever else it holds."""
 TRACE_KIND = "trace"
 
-_FILES = {MANIFEST, "p2m.rows", *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow", ""))}
+_KEYS = frozenset(
+    "options sources source records windows pcpus events first_tsc span_ticks span_ns timed_records tsc_hz tsc_steps_back"
+    " xen vendor bytes_decoded bytes_skipped damage damage_total lost_records p2m missing".split()
+)
+_FILES = {
+    MANIFEST,
+    "p2m.rows",
+    *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow", "")),
+}
 
 
 def is_replaceable_dataset(path: Path) -> bool:
     """Tell whether a folder holds nothing but files that we write, so that ``--force`` may replace it."""
     return path.is_dir() and not path.is_symlink() and {entry.name for entry in path.iterdir()} <= _FILES
+
+
+def is_replaceable_file(path: Path) -> bool:
+    """Tell whether ``--force`` may replace a file: any regular one, as with other tools that write one file."""
+    return path.is_file()
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -28,18 +41,22 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{folder}: no dataset: {MANIFEST} is missing; if ingest was interrupted, run it again") from None
+        raise InputError(
+            f"{folder}: no dataset: {MANIFEST} is missing; if ingest was interrupted, run it again"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
         raise InputError(f"{path}: expected the manifest of a dataset with a schema number")
     if manifest["schema"] > SCHEMA_VERSION:
         raise InputError(
-            f"{folder}: schema {manifest['schema']}, written by eptreplay {manifest.get('eptreplay')}; this version reads up to"
-            f" {SCHEMA_VERSION}: use a newer eptreplay"
+            f"{folder}: schema {manifest['schema']}, written by eptreplay {manifest.get('eptreplay')};"
+            f" this version reads up to {SCHEMA_VERSION}: use a newer eptreplay"
         )
     if manifest.get("kind") != TRACE_KIND:
         raise InputError(f"{folder}: expected a trace dataset, found kind {manifest.get('kind')!r}")
+    if missing := _KEYS - manifest.keys():
+        raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))} as well; ingest the recording again")
     return manifest
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from eptreplay.errors import InputError, UsageError
 from eptreplay.trace.atomic import staged, writing
-from eptreplay.trace.dataset import is_replaceable_dataset, read_manifest, table_files
+from eptreplay.trace.dataset import is_replaceable_dataset, is_replaceable_file, read_manifest, table_files
 from eptreplay.trace.schema import TABLES, arrow_schema
 from eptreplay.trace.tables import TableWriter
 from eptreplay.xentrace.encode import encode, record_sizes, window_sizes
@@ -39,7 +39,7 @@ class _Csv:
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch.cast(self._schema))
 
-    def __enter__(self) -> _Csv:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,7 +53,7 @@ class _Arrow:
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch)
 
-    def __enter__(self) -> _Arrow:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,24 +69,28 @@ TABLE_WRITERS: dict[str, Callable[[Path, pa.Schema], AbstractContextManager[_Wri
 FORMATS = (*TABLE_WRITERS, "xentrace")
 
 
-def export(
-    dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLike[str], force: bool = False
-) -> None:
-    """Write the trace dataset ``dataset`` in the format ``to``: parquet, csv or arrow (a folder, one file per table), or xentrace.
+def export(dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLike[str], force: bool = False) -> None:
+    """Write a trace dataset in the format ``to``: parquet, csv, arrow or xentrace.
 
-    ``xentrace`` gives a valid file of all records: that of an undamaged recording byte for byte; several sources become one.
-    Raises UsageError for an unknown format, an existing output, or ``xentrace`` from a dataset without all records.
+    The first three are a folder with one file per table. ``xentrace`` gives a valid file of all records: that of an
+    undamaged recording byte for byte; several sources become one. Raises UsageError for an unknown format, an existing
+    output, or ``xentrace`` from a dataset without all records.
     """
     if to not in FORMATS:
         raise UsageError(f"--to {to}: expected one of {', '.join(FORMATS)}")
     manifest = read_manifest(dataset)
     if to == "xentrace":
         if manifest["options"]["events"] != "all":
-            raise UsageError(f"{dataset}: holds a selection of events; ingest with --events all to export a xentrace file")
-        write, replaceable = partial(_write_xentrace, dataset), Path.is_file
+            raise UsageError(
+                f"{dataset}: holds a selection of events; ingest with --events all to export a xentrace file"
+            )
+        write, replaceable = partial(_write_xentrace, dataset), is_replaceable_file
     else:
         write, replaceable = partial(_write_tables, dataset, to), is_replaceable_dataset
-    with staged(Path(output), force=force, replaceable=replaceable, folder=to != "xentrace") as path, writing(Path(output)):
+    with (
+        staged(Path(output), force=force, replaceable=replaceable, folder=to != "xentrace") as path,
+        writing(Path(output)),
+    ):
         write(path)
 
 
@@ -120,7 +124,7 @@ def _write_xentrace(dataset: str | os.PathLike[str], path: Path) -> None:
             tsc = pc.fill_null(batch["tsc"], 0).to_numpy()
             out = np.empty(int(record_sizes(timed, n, np.empty(n.size, np.int64))) // 4, "<u4")
             encode(event, timed, tsc, n, words, out)
-            file.write(out)
+            file.write(out.data)
 
 
 def _all_window_sizes(dataset: str | os.PathLike[str]) -> Iterator[int]:

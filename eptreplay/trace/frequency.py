@@ -38,8 +38,8 @@ def given_frequency(hz: int) -> Frequency:
 def estimate_frequency(samples: NDArray[np.int64]) -> Frequency:
     """Return the frequency from pairs of ticks and nanoseconds, ``samples`` [2, n]; assumed where there are too few.
 
-    Each pair spans one vCPU's runtime. Long runtimes say more than short ones, hence a median weighted with them; and with the
-    shorter of both measures, so that a pair of which one does not belong to the other weighs little.
+    Each pair spans one vCPU's runtime. Long runtimes say more than short ones, hence a median weighted with them; and
+    with the shorter of both measures, so that a pair of which one does not belong to the other weighs little.
     """
     ticks, ns = samples[0].astype(np.float64), samples[1].astype(np.float64)
     if ticks.size < MIN_SAMPLES:

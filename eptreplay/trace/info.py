@@ -27,8 +27,8 @@ def info(
 ) -> Document:
     """Return what is known of a xentrace file (or several that are one recording), of standard input, or of a dataset.
 
-    The document is that of ``eptreplay info --format json``, see the reference. ``full``: do not leave out ``sha256`` and
-    ``p2m`` for large files. Raises InputError, and DamageError if ``strict``.
+    The document is that of ``eptreplay info --format json``, see the reference. ``full``: do not leave out ``sha256``
+    and ``p2m`` for large files. Raises InputError, and DamageError if ``strict``.
     """
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     if len(paths) == 1 and Path(paths[0]).is_dir():

@@ -1,8 +1,9 @@
 """From recordings to a trace dataset.
 
-The main thread decodes; a pool of threads encodes and compresses parts of the table ``events`` meanwhile. Rows of ``p2m`` can
-be read only once the whole recording has told which Xen release wrote it, and the first records of a pCPU get their TSC only
-once its first timed one has come: the former wait uncompressed in a file, the latter are filled in at the end.
+The main thread decodes; a pool of threads encodes and compresses parts of the table ``events`` meanwhile. Rows of
+``p2m`` can be read only once the whole recording has told which Xen release wrote it, and the first records of a pCPU
+get their TSC only once its first timed one has come: the former wait uncompressed in a file, the latter are filled in
+at the end.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def ingest(
     progress: Progress | None = None,
     input_bytes: int = INPUT_BYTES,
 ) -> Document:
-    """Read xentrace files (several are one recording, in order; ``-`` is standard input) into the new dataset ``output``.
+    """Read xentrace files (several are one recording, in order; ``-`` is standard input) into a new dataset.
 
-    ``events``: ``ept`` keeps what later steps need, ``all`` every record, so that the file can be made again from it. ``xen``
-    and ``tsc_hz`` (ticks per second) say what would otherwise be inferred. Returns the manifest. Raises UsageError if the
-    output exists and ``force`` is False, InputError if a source holds no record, DamageError on damage if ``strict``,
-    OutputError if the dataset cannot be written.
+    ``events``: ``ept`` keeps what later steps need, ``all`` every record, so that the file can be made again from it.
+    ``xen`` and ``tsc_hz`` (ticks per second) say what would otherwise be inferred. Returns the manifest. Raises
+    UsageError if the output exists and ``force`` is False, InputError if a source holds no record, DamageError on
+    damage if ``strict``, OutputError if the dataset cannot be written.
     """
     if events not in SELECTIONS:
         raise UsageError(f"--events {events}: expected one of {', '.join(SELECTIONS)}")

@@ -22,7 +22,9 @@ class Lack:
 
 
 _RUNSTATES = tuple(
-    f"RUNSTATE_{old}_TO_{new}" for old in ("RUNNING", "RUNNABLE", "BLOCKED", "OFFLINE") for new in ("RUNNING", "RUNNABLE")
+    f"RUNSTATE_{old}_TO_{new}"
+    for old in ("RUNNING", "RUNNABLE", "BLOCKED", "OFFLINE")
+    for new in ("RUNNING", "RUNNABLE")
 )
 _EXITS = ("HVM_VMEXIT", "HVM_VMEXIT64", "HVM_SVM_EXIT", "HVM_SVM_EXIT64")
 
@@ -53,7 +55,9 @@ LACKS = (
 def missing_classes(events: Mapping[int, int], *, timed: int, lost: int) -> list[str]:
     """Return a line for each thing that the recording lacks; ``events`` counts records by id."""
     lines = [
-        f"{lack.name}: {lack.consequence}" for lack in LACKS if not any(by_name(name).id in events for name in lack.events)
+        f"{lack.name}: {lack.consequence}"
+        for lack in LACKS
+        if not any(by_name(name).id in events for name in lack.events)
     ]
     countable = sum(events.values()) - events.get(CPU_CHANGE, 0) - events.get(WRAP_BUFFER, 0)
     if timed < TIMED_SHARE * countable:

@@ -42,7 +42,7 @@ FIELDS = {
     "new_type": "p2mt",
     "qualification": "qualification",
 }
-"""The column that a payload field fills. Grants name the domain that owns the frame, which is not the one that maps it."""
+"""The column that a payload field fills. Grants name the frame's owner, not who maps it."""
 PAGE_SHIFT = 12
 NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSFER", "PAGE_FREE", "PAGE_ALLOC")
 """Events whose domain is a frame's owner: whose p2m is written, if any, they do not tell."""
@@ -51,10 +51,10 @@ Words = NDArray[np.uint32]
 
 
 def p2m_batch(events: pa.RecordBatch, xen: str) -> pa.RecordBatch:
-    """Return rows of the table ``p2m`` for rows of the table ``events`` that are memory events, read as ``xen`` wrote them.
+    """Return rows of the table ``p2m`` for rows of the table ``events`` that are memory events, as ``xen`` wrote them.
 
-    A record of a length that this release does not write leaves its columns null. The p2m of a nested page fault is that of
-    the domain that ran.
+    A record of a length that this release does not write leaves its columns null. The p2m of a nested page fault is
+    that of the domain that ran.
     """
     size = events.num_rows
     ids = events["event"].to_numpy()
@@ -83,15 +83,19 @@ def p2m_batch(events: pa.RecordBatch, xen: str) -> pa.RecordBatch:
     made = {
         "kind": pa.DictionaryArray.from_arrays(pa.array(kinds), pa.array(KIND_NAMES)),
         **{
-            name: masked(values[name].astype(schema.field(name).type.to_pandas_dtype()), known[name], schema.field(name).type)
+            name: masked(
+                values[name].astype(schema.field(name).type.to_pandas_dtype()), known[name], schema.field(name).type
+            )
             for name in values
         },
     }
-    return pa.RecordBatch.from_arrays([made.get(name, events[name] if name not in made else None) for name in schema.names], schema=schema)
+    return pa.RecordBatch.from_arrays(
+        [made.get(name, events[name] if name not in made else None) for name in schema.names], schema=schema
+    )
 
 
 def _extract(field: Field, words: list[Words], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
     raw = words[field.word][rows].astype(np.uint64)
-    if field.bits == 64:  # noqa: PLR2004  (the only fields of two words)
+    if field.bits == 64:
         return raw | words[field.word + 1][rows].astype(np.uint64) << np.uint64(32)
     return raw >> np.uint64(field.shift) & np.uint64((1 << field.bits) - 1)

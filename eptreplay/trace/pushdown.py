@@ -1,7 +1,7 @@
-"""``scan_xentrace``: a Polars LazyFrame straight from a xentrace file, which decodes only windows that a query can need.
+"""``scan_xentrace``: a Polars LazyFrame straight from a xentrace file, which decodes only what a query can need.
 
-A filter on ``pcpu`` selects windows by their CPU_CHANGE, one on ``tsc`` by their first and last TSC. Every row that is decoded is
-filtered again, so a query's result does not depend on any of this.
+A filter on ``pcpu`` selects windows by their CPU_CHANGE, one on ``tsc`` by their first and last TSC. Every row that
+is decoded is filtered again, so a query's result does not depend on any of this.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ from eptreplay.xentrace.source import MAGIC, Source
 def scan_xentrace(path: str | os.PathLike[str]) -> pl.LazyFrame:
     """Return all records of a xentrace file, plain or compressed, as a LazyFrame: a row a record, in file order.
 
-    Columns are those of the table ``events`` with ``source`` 0. Filters ``pcpu`` and ``tsc`` against literals, joined by ``&``,
-    decide which windows of a plain file are decoded. A damaged file is read tolerantly, as by ``ingest``. Raises UsageError
-    for standard input, which cannot be read twice; InputError, when collected, if the file holds no record.
+    Columns are those of the table ``events`` with ``source`` 0. Filters ``pcpu`` and ``tsc`` against literals, joined
+    by ``&``, decide which windows of a plain file are decoded. A damaged file is read tolerantly, as by ``ingest``.
+    Raises UsageError for standard input, which cannot be read twice; InputError, when collected, if the file holds no
+    record.
     """
     if os.fspath(path) == "-":
-        raise UsageError("standard input cannot be scanned: it is read more than once; ingest it, then scan the dataset")
+        raise UsageError(
+            "standard input cannot be scanned: it is read more than once; ingest it, then scan the dataset"
+        )
     Source(path, digest=False).close()
     scanner = _Scanner(os.fspath(path))
-    schema = pl.Schema(pl.from_arrow(arrow_schema("events").empty_table()).schema)
+    schema = pl.DataFrame(arrow_schema("events").empty_table()).schema
     return register_io_source(scanner.frames, schema=schema)
 
 
@@ -110,7 +113,7 @@ def _needed(windows: st.Windows, known: st.Pcpus, time: Range) -> NDArray[np.boo
 def _rows(
     reader: Reader, batch: Batch, known: st.Pcpus, file_offset: Callable[[NDArray[np.int64]], NDArray[np.int64]]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a batch, if any; records before the first TSC of their pCPU get it, since ``known`` has seen all."""
+    """Yield the rows of a batch, if any; records before their pCPU's first TSC get it: ``known`` has seen all."""
     if batch.buffer is not None and batch.count:
         columns = columns_of(batch)
         unknown = ~columns.tsc_known

@@ -72,7 +72,9 @@ DAMAGE = [
     Column("reason", pa.dictionary(pa.int8(), pa.string()), False, "lost, or why bytes were skipped"),
     Column("lost_records", pa.int64(), True, "records that Xen dropped because its buffer was full; null unless lost"),
     Column("first_tsc", pa.int64(), True, "TSC of the first lost record, in ticks; placement is unknown from here on"),
-    Column("last_tsc", pa.int64(), True, "TSC of the LOST_RECORDS record, in ticks; placement is known again from here on"),
+    Column(
+        "last_tsc", pa.int64(), True, "TSC of the LOST_RECORDS record, in ticks; placement is known again from here on"
+    ),
 ]
 
 TABLES = {"events": EVENTS, "p2m": P2M, "windows": WINDOWS, "damage": DAMAGE}

@@ -1,4 +1,4 @@
-"""What a recording is: its counts, span, frequency, release, damage, and what it lacks. The document of ``eptreplay info``."""
+"""What a recording is: its counts, span, frequency, release, damage, lacks. The document of ``eptreplay info``."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -10,15 +11,28 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eptreplay.trace.schema import arrow_schema
-from eptreplay.xentrace import damage, state as st
+from eptreplay.xentrace import damage
+from eptreplay.xentrace import state as st
 from eptreplay.xentrace.columns import Columns
 
 ROW_GROUP_ROWS = 1 << 20
 PENDING_ROWS = 1 << 16
 
-DICTIONARY_COLUMNS = ["source", "pcpu", "event", "run_dom", "run_vcpu", "n", "kind", "p2m_dom", "order", "p2mt", "reason"]
+DICTIONARY_COLUMNS = [
+    "source",
+    "pcpu",
+    "event",
+    "run_dom",
+    "run_vcpu",
+    "n",
+    "kind",
+    "p2m_dom",
+    "order",
+    "p2mt",
+    "reason",
+]
 DELTA_COLUMNS = {"offset": "DELTA_BINARY_PACKED", "tsc": "DELTA_BINARY_PACKED"}
-"""Encodings measured best for these tables: small sets as dictionaries, ascending numbers as deltas, payload as it is."""
+"""Encodings measured best for these tables: small sets as dictionaries, ascending numbers as deltas."""
 
 
 def masked(values: NDArray[np.generic], known: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
@@ -108,7 +122,7 @@ class TableWriter:
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._pending, self._rows = [], 0
 
-    def __enter__(self) -> TableWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

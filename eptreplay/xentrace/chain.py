@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.xentrace.jit import kernel
+from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE_HEADER, MAX_PCPUS, WINDOW_HEADER_BYTES
 from eptreplay.xentrace.table import CLASS_COUNT, Table, slot_of
 
 LOOKAHEAD = 1024
 CHAIN_RECORDS = 6
-"""So many legal records of known events in a row are no accident: a random word is one with a chance under 1 in 2,000."""
+"""So many legal records of known events in a row are no accident: of random words under one in 2,000 starts one."""
 ACCEPT_RECORDS = 4
 """So many records of any known class behind a record of an unknown event or length, and it is accepted as it is."""
 
@@ -29,8 +29,8 @@ def load(words: Words, pos: int) -> int:
     """Return the 32-bit word at any byte position, aligned or not."""
     i, shift = pos >> 2, (pos & 3) * 8
     if shift == 0:
-        return np.int64(words[i])
-    return ((np.int64(words[i]) >> shift) | (np.int64(words[i + 1]) << (32 - shift))) & 0xFFFFFFFF
+        return i64(words[i])
+    return ((i64(words[i]) >> shift) | (i64(words[i + 1]) << (32 - shift))) & 0xFFFFFFFF
 
 
 @kernel
@@ -61,7 +61,7 @@ def is_known(words: Words, avail: int, pos: int, table: Table) -> bool:
     head = load(words, pos)
     if pos + record_bytes(head) > avail:
         return False
-    if (np.int64(table.attributes[slot_of(table.classes, head)]) >> (head >> 28)) & 1 == 0:
+    if (i64(table.attributes[slot_of(table.classes, head)]) >> (head >> 28)) & 1 == 0:
         return False
     return head >> 31 == 0 or load(words, pos + 8) >> 31 == 0
 
@@ -83,8 +83,8 @@ def has_known_class(words: Words, avail: int, pos: int, table: Table) -> bool:
 def known_chain(words: Words, avail: int, pos: int, end: int, table: Table, tsc: int) -> int:
     """Tell whether known records follow each other from ``pos``: CHAIN_RECORDS of them, or fewer up to the end exactly.
 
-    The end is ``end``, the end of the input, or a CPU_CHANGE. Returns STRUCTURE_AND_TIME if also no TSC among them is lower
-    than the one before it, or than ``tsc`` for the first.
+    The end is ``end``, the end of the input, or a CPU_CHANGE. Returns STRUCTURE_AND_TIME if also no TSC among them is
+    lower than the one before it, or than ``tsc`` for the first.
     """
     in_time = True
     for count in range(CHAIN_RECORDS):
@@ -105,7 +105,7 @@ def known_chain(words: Words, avail: int, pos: int, end: int, table: Table, tsc:
 
 @kernel
 def goes_on(words: Words, avail: int, pos: int, end: int, table: Table) -> bool:
-    """Tell whether ``pos`` is the end of the window, or records of known classes follow: ACCEPT_RECORDS or up to the end."""
+    """Tell whether ``pos`` is the end of the window, or ACCEPT_RECORDS of known classes follow, or fewer up to it."""
     for _ in range(ACCEPT_RECORDS):
         if pos == end or pos == avail or is_window_header(words, avail, pos):
             return True

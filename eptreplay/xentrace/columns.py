@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.xentrace.chain import Words
-from eptreplay.xentrace.jit import kernel
+from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.reader import Batch
 from eptreplay.xentrace.record import EVENT_MASK
 from eptreplay.xentrace.state import PLACE_KNOWN, TSC_KNOWN
@@ -34,12 +34,17 @@ class Columns(NamedTuple):
 
 @kernel
 def gather(
-    words: Words, pos: NDArray[np.int32], event: NDArray[np.uint32], timed: NDArray[np.bool_], n: NDArray[np.uint8], out: Words
+    words: Words,
+    pos: NDArray[np.int32],
+    event: NDArray[np.uint32],
+    timed: NDArray[np.bool_],
+    n: NDArray[np.uint8],
+    out: Words,
 ) -> None:
     """Read the records at byte positions ``pos``; payload words that a record does not have become zero."""
     for row in range(pos.size):
-        i = np.int64(pos[row]) >> 2
-        head = np.int64(words[i])
+        i = i64(pos[row]) >> 2
+        head = i64(words[i])
         length = (head >> 28) & 7
         first = i + 1 + 2 * (head >> 31)
         event[row] = head & EVENT_MASK

@@ -1,19 +1,16 @@
 """The decoder: a state machine of kernels that turns bytes into rows and survives anything.
 
-``decode`` runs until it needs more input, until a buffer is full, or until the end. All state is in its arguments, so it
-goes on where it stopped. Four modes, one kernel each:
+``decode`` runs until it needs more input, until a buffer is full, or until the end. All state is in its arguments, so
+it goes on where it stopped. Four modes, one kernel each:
 
-``AT_WINDOW``    a CPU_CHANGE record is due
-``IN_WINDOW``    a record is due
-``SEEK_RECORD``  damage inside a window: look for the next chain of known records, for the window's end, or for a CPU_CHANGE
-``SEEK_WINDOW``  no window where one was due: look for a CPU_CHANGE with records behind it
+``AT_WINDOW``    a CPU_CHANGE record is due ``IN_WINDOW``    a record is due ``SEEK_RECORD``  damage inside a window:
+look for the next chain of known records, for the window's end, or for a CPU_CHANGE ``SEEK_WINDOW``  no window where
+one was due: look for a CPU_CHANGE with records behind it
 
 What counts as damage is written down in ``docs/background/damage.md``.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.actions import carry_out, place_after
@@ -29,7 +26,7 @@ from eptreplay.xentrace.chain import (
     load,
     record_bytes,
 )
-from eptreplay.xentrace.jit import kernel
+from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, WINDOW_HEADER_BYTES
 from eptreplay.xentrace.skip import Cursor, begin_skip, end_skip, mark_wrong_size, seek_record, seek_window
 from eptreplay.xentrace.state import Damages, Pcpus, Rows, Tally, Windows
@@ -39,7 +36,7 @@ KEEP_NONE, KEEP_EPT, KEEP_ALL = 0, KEEP, 1 << 31
 """Which records become rows: none (totals only), those of ``--events ept``, all."""
 
 NOT_NEGATIVE = (1 << 48) - 1
-"""Masked with it, an index visibly is not negative, and the compiler leaves out the code that counts it from the end."""
+"""Masked with it, an index visibly is not negative, and the compiler drops the code that counts from the end."""
 
 LEGAL, WRONG_END, SEEK, CUT = range(4)
 """Verdicts on a record: believe it, doubt the window's end, look for the next good one, the file ends inside it."""
@@ -61,8 +58,9 @@ def decode(
 ) -> int:
     """Decode the ``avail`` bytes in ``words`` from the cursor on; ``final`` says that none will follow.
 
-    ``words`` must be longer than ``avail`` by LOOKAHEAD bytes. Returns NEED_INPUT (keep the bytes from POS on and append
-    more), ROWS_FULL or FLUSH (empty the buffers), REALIGN (move the bytes so that POS is a multiple of 4), or END.
+    ``words`` must be longer than ``avail`` by LOOKAHEAD bytes. Returns NEED_INPUT (keep the bytes from POS on and
+    append more), ROWS_FULL or FLUSH (empty the buffers), REALIGN (move the bytes so that POS is a multiple of 4), or
+    END.
     """
     while True:
         mode = cursor[st.MODE]
@@ -113,7 +111,7 @@ def _enter_window(
         begin_skip(words, avail, cursor, pos, st.SEEK_WINDOW, _no_window_reason(words, avail, pos))
         return st.GO_ON
     _close_window(cursor, windows)
-    pcpu, size = np.int64(words[(pos >> 2) + 1]), np.int64(words[(pos >> 2) + 2])
+    pcpu, size = i64(words[(pos >> 2) + 1]), i64(words[(pos >> 2) + 2])
     cursor[st.PCPU] = pcpu
     cursor[st.WINDOW] = cursor[st.BASE] + pos
     cursor[st.WINDOW_BYTES] = size
@@ -223,13 +221,13 @@ def _read_records(
     verdict = LEGAL
     while pos < stop and lost_room:
         i, out = (pos >> 2) & NOT_NEGATIVE, row & NOT_NEGATIVE
-        head = np.int64(words[i])
+        head = i64(words[i])
         has_tsc = head >> 31
         length = (head >> 28) & 7
         behind = pos + 4 + 4 * length + 8 * has_tsc
-        slot = (np.int64(classes[(head >> 16) & 0xFFF]) << 16) | (head & 0xFFFF)
-        attribute = np.int64(attributes[slot])
-        time_high = np.int64(words[i + 2])
+        slot = (i64(classes[(head >> 16) & 0xFFF]) << 16) | (head & 0xFFFF)
+        attribute = i64(attributes[slot])
+        time_high = i64(words[i + 2])
         # One branch for all doubts, since each of them is rare.
         illegal = (attribute >> (head >> 28)) & 1 ^ 1
         if illegal | (behind > limit) | (has_tsc & (time_high >> 31)) | (head == CPU_CHANGE_HEADER):
@@ -239,7 +237,7 @@ def _read_records(
             # A record of another shape than we know carries no fields that we could act upon.
             attribute &= KEEP
         action = attribute >> ACTION_SHIFT
-        now = np.int64(words[i + 1]) | (time_high & 0x7FFFFFFF) << 32
+        now = i64(words[i + 1]) | (time_high & 0x7FFFFFFF) << 32
         before = tsc
         # Chosen by arithmetic: whether a record is timed is as good as random, and a wrong guess costs more than this.
         tsc = (now & -has_tsc) | (tsc & (has_tsc - 1))
@@ -254,7 +252,7 @@ def _read_records(
                 first_tsc[pcpu] = tsc
         first = i + 1 + 2 * has_tsc
         if action == ON_LOST:
-            place = np.int64(words[first + 1])
+            place = i64(words[first + 1])
             lost_room -= 1
         pos_out[out] = pos
         tsc_out[out] = tsc
@@ -269,7 +267,7 @@ def _read_records(
         action_pos[actions & NOT_NEGATIVE] = pos
         action_tsc[actions & NOT_NEGATIVE] = tsc
         actions += action > ON_RUNSTATE
-        place = place_after(action == ON_RUNSTATE, head, np.int64(words[first]), place)
+        place = place_after(action == ON_RUNSTATE, head, i64(words[first]), place)
         events[slot] += 1
         count += 1
         pos = behind

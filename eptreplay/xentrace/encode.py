@@ -1,7 +1,7 @@
 """The encoder: records to the bytes of a valid xentrace file.
 
-``encode`` works on columns and is what makes a recording again from a dataset; ``Trace`` builds small files record by record, by
-the names of events and fields.
+``encode`` works on columns and is what makes a recording again from a dataset; ``Trace`` builds small files record by
+record, by the names of events and fields.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.xentrace.catalogue import by_name
-from eptreplay.xentrace.jit import kernel
+from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, MAX_PCPUS, header
 from eptreplay.xentrace.release import ASSUMED_RELEASE
 
@@ -23,7 +23,7 @@ def record_sizes(timed: NDArray[np.bool_], n: NDArray[np.uint8], out: NDArray[np
     """Write the length of each record in bytes; returns their sum."""
     total = 0
     for row in range(n.size):
-        out[row] = 4 + 8 * np.int64(timed[row]) + 4 * np.int64(n[row])
+        out[row] = 4 + 8 * i64(timed[row]) + 4 * i64(n[row])
         total += out[row]
     return total
 
@@ -37,11 +37,11 @@ def encode(
     words: NDArray[np.uint32],
     out: NDArray[np.uint32],
 ) -> int:
-    """Write records given as columns (``words``: [word, row]) behind each other; returns the number of words written."""
+    """Write records given as columns (``words``: [word, row]) behind each other; returns the words written."""
     i = 0
     for row in range(event.size):
-        length = np.int64(n[row])
-        out[i] = np.int64(event[row]) | length << 28 | np.int64(timed[row]) << 31
+        length = i64(n[row])
+        out[i] = i64(event[row]) | length << 28 | i64(timed[row]) << 31
         i += 1
         if timed[row]:
             out[i] = tsc[row] & 0xFFFFFFFF

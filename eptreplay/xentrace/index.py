@@ -1,8 +1,8 @@
 """The two-level index of a plain xentrace file.
 
-Level one, ``window_offsets``, reads nothing but the CPU_CHANGE records: where each window stands and whose it is. Level two,
-``summarise_windows``, also walks the records: first and last TSC, and the state that each window starts from. With both, any
-window can be decoded by itself.
+Level one, ``window_offsets``, reads nothing but the CPU_CHANGE records: where each window stands and whose it is.
+Level two, ``summarise_windows``, also walks the records: first and last TSC, and the state that each window starts
+from. With both, any window can be decoded by itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Offsets:
 
 
 def window_offsets(path: str | os.PathLike[str]) -> Offsets | None:
-    """Return level one of a plain file, or None if its windows are not one unbroken chain from the first to the last byte."""
+    """Return level one of a plain file, or None if its windows do not form one chain from first to last byte."""
     found: list[tuple[int, int, int]] = []
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -65,7 +65,7 @@ class WindowSource:
         self.fraction: float | None = None
         self.sha256: str | None = None
         lengths = chosen.bytes + WINDOW_HEADER_BYTES
-        self._starts = np.concatenate([[0], np.cumsum(lengths)])
+        self._starts: NDArray[np.int64] = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         self._offsets = chosen.offset
         self._runs = _runs(chosen.offset, lengths)
         self._file = io.FileIO(self.path)
@@ -117,7 +117,7 @@ def summarise_windows(path: str | os.PathLike[str], chosen: Offsets) -> tuple[st
         parts.append(batch.windows)
         damaged = damaged or bool((batch.damages.reason != st.LOST).any())
         reader.recycle(batch)
-    windows = st.Windows(*map(np.concatenate, zip(*parts, strict=True)))
+    windows = st.Windows._make(map(np.concatenate, zip(*parts, strict=True)))
     if damaged or windows.offset.size != chosen.offset.size:
         return None
     return windows, reader.pcpus
@@ -145,7 +145,7 @@ def stretches(pcpu: NDArray[np.uint16], selected: NDArray[np.bool_]) -> Iterator
 def read_stretch(
     path: str | os.PathLike[str], chosen: Offsets, windows: st.Windows, stretch: NDArray[np.intp], keep: int
 ) -> tuple[Reader, WindowSource]:
-    """Return a reader of the windows ``stretch`` out of ``chosen``, each pCPU in the state in which its first one starts.
+    """Return a reader of the windows ``stretch`` out of ``chosen``, each pCPU in the state of its first one.
 
     Rows of its batches stand at offsets of the WindowSource; ``file_offset`` says where that is in the file.
     """

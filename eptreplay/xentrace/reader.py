@@ -1,7 +1,7 @@
 """Reads recordings into batches of rows: bytes from sources, through the decoder, in file order, in bounded memory.
 
-A fixed number of input buffers goes round: read (and decompressed, and hashed) ahead in a thread, decoded, handed out with the
-rows that point into it, given back by the consumer.
+A fixed number of input buffers goes round: read (and decompressed, and hashed) ahead in a thread, decoded, handed out
+with the rows that point into it, given back by the consumer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from queue import Queue, SimpleQueue
 from threading import Event, Thread
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from eptreplay.xentrace import state as st
 from eptreplay.xentrace.chain import LOOKAHEAD
 from eptreplay.xentrace.damage import describe
 from eptreplay.xentrace.decode import KEEP_NONE, decode
+from eptreplay.xentrace.skip import append_damage
 from eptreplay.xentrace.source import Source
 from eptreplay.xentrace.table import event_table
 
@@ -87,7 +88,7 @@ class Buffer:
     @property
     def input(self) -> memoryview:
         """Where new bytes go."""
-        return memoryview(self.bytes)[RESERVE_BYTES : -2 * LOOKAHEAD]
+        return self.bytes.data[RESERVE_BYTES : -2 * LOOKAHEAD]
 
     def take(self, left: NDArray[np.uint8], new: int) -> None:
         """Put ``left`` in front of ``new`` bytes of input, such that its first byte starts a word."""
@@ -103,8 +104,9 @@ class Buffer:
 class Batch:
     """Consecutive records of one source, and the windows and damage that ended since the batch before.
 
-    ``base``: offset of the buffer's first byte. ``count`` rows; ``memory`` numbers of rows of memory events. ``untimed``: some
-    rows come before the first TSC of their pCPU. Give the buffer back with ``Reader.recycle`` once it is used up.
+    ``base``: offset of the buffer's first byte. ``count`` rows; ``memory`` numbers of rows of memory events.
+    ``untimed``: some rows come before the first TSC of their pCPU. Give the buffer back with ``Reader.recycle`` once
+    it is used up.
     """
 
     source: int
@@ -213,8 +215,8 @@ class Reader:
         cursor = self.cursor
         if self.strict:
             self._raise_damage(source)
-        windows = st.Windows(*(column[: cursor[st.WINDOWS]].copy() for column in self._windows))
-        damages = st.Damages(*(column[: cursor[st.DAMAGES]].copy() for column in self._damages))
+        windows = st.Windows._make(column[: cursor[st.WINDOWS]].copy() for column in self._windows)
+        damages = st.Damages._make(column[: cursor[st.DAMAGES]].copy() for column in self._damages)
         cursor[st.WINDOWS] = cursor[st.DAMAGES] = 0
         if buffer is None:
             return Batch(number, None, 0, 0, 0, untimed=False, windows=windows, damages=damages)
@@ -224,10 +226,7 @@ class Reader:
 
     def _note_fault(self, source: ByteSource) -> None:
         """Enter that the compressed stream broke off behind the last byte."""
-        i = self.cursor[st.DAMAGES]
-        for column, value in zip(self._damages, (source.bytes, 0, st.UNKNOWN, st.STREAM, 0, 0, 0, 0), strict=True):
-            column[i] = value
-        self.cursor[st.DAMAGES] += 1
+        append_damage(self.cursor, self._damages, source.bytes, 0, st.UNKNOWN, st.STREAM, 0, 0, 0, 0)
 
     def _raise_damage(self, source: ByteSource) -> None:
         count = self.cursor[st.DAMAGES]
@@ -268,7 +267,7 @@ class _ReadAhead:
             raise filled
         return filled
 
-    def __enter__(self) -> _ReadAhead:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -279,9 +278,10 @@ class _ReadAhead:
 
 
 def _nothing_found(source: ByteSource, first: bytes) -> str:
+    expected = f"{source.path}: byte 0: expected a CPU_CHANGE record (03 f0 01 20)"
     if not source.bytes:
-        return f"{source.path}: byte 0: expected a CPU_CHANGE record (03 f0 01 20), found {source.fault or 'an empty file'}"
+        return f"{expected}, found {source.fault or 'an empty file'}"
     return (
-        f"{source.path}: byte 0: expected a CPU_CHANGE record (03 f0 01 20), found {first.hex(' ')},"
+        f"{expected}, found {first.hex(' ')},"
         f" and no xentrace record in all {source.bytes} bytes; is this the output of xentrace?"
     )

@@ -19,7 +19,16 @@ Cursor = NDArray[np.int64]
 
 @kernel
 def append_damage(
-    cursor: Cursor, damages: Damages, offset: int, size: int, pcpu: int, reason: int, word: int, lost: int, since: int, to: int
+    cursor: Cursor,
+    damages: Damages,
+    offset: int,
+    size: int,
+    pcpu: int,
+    reason: int,
+    word: int,
+    lost: int,
+    since: int,
+    to: int,
 ) -> None:
     """Add a damage row; the caller has made sure that there is room."""
     i = cursor[st.DAMAGES]
@@ -54,7 +63,7 @@ def begin_skip(words: Words, avail: int, cursor: Cursor, pos: int, mode: int, re
 
 @kernel
 def end_skip(cursor: Cursor, pcpus: Pcpus, damages: Damages, tally: Tally, pos: int, mode: int) -> None:
-    """Stop skipping at ``pos``. Who ran meanwhile is unknown: on this pCPU, or on all if the window's pCPU is unknown."""
+    """Stop skipping at ``pos``. Who ran meanwhile is unknown, on all pCPUs if the window's is."""
     size = cursor[st.BASE] + pos - cursor[st.SKIP]
     pcpu = st.UNKNOWN
     if cursor[st.WINDOW] == st.NONE_OPEN:

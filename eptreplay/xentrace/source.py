@@ -1,7 +1,7 @@
 """Bytes of a recording: from a file or standard input, plain or compressed, with their length and SHA-256.
 
-A file's suffix says how it is compressed, and its first bytes must agree; standard input has no name, so there the first
-bytes alone decide. Memory stays bounded whatever a compressed stream claims.
+A file's suffix says how it is compressed, and its first bytes must agree; standard input has no name, so there the
+first bytes alone decide. Memory stays bounded whatever a compressed stream claims.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import zstandard
 
@@ -23,7 +23,7 @@ from eptreplay.errors import InputError
 T = TypeVar("T")
 
 MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
-"""First bytes of the compressed formats, by suffix. No xentrace file starts so: its first word is CPU_CHANGE's header."""
+"""First bytes of the compressed formats, by suffix. No xentrace file starts so: it starts with CPU_CHANGE."""
 
 READ_BYTES = 1 << 18
 XZ_MEMORY_BYTES = 1 << 30
@@ -55,15 +55,17 @@ def _expand_xz(raw: BinaryIO) -> Iterator[bytes]:
 
 
 def _expand_zstd(raw: BinaryIO) -> Iterator[bytes]:
-    data = raw.read(READ_BYTES)
+    data = memoryview(raw.read(READ_BYTES))
     while data:
         stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
         while not stream.eof:
-            if not data and not (data := raw.read(READ_BYTES)):
+            data = data or memoryview(raw.read(READ_BYTES))
+            if not data:
                 raise EOFError
-            yield stream.decompress(data[:ZSTD_SLICE_BYTES])
-            data = stream.unused_data + data[ZSTD_SLICE_BYTES:] if stream.eof else data[ZSTD_SLICE_BYTES:]
-        data = data or raw.read(READ_BYTES)
+            piece, data = data[:ZSTD_SLICE_BYTES], data[ZSTD_SLICE_BYTES:]
+            yield stream.decompress(piece)
+        # Frames may follow each other; this one may have ended within the piece.
+        data = memoryview(stream.unused_data + data.tobytes() or raw.read(READ_BYTES))
 
 
 EXPANDERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
@@ -76,8 +78,8 @@ EXPANDERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
 class Source:
     """One recording's bytes, decompressed, read once from front to back.
 
-    ``name``: base name, ``-`` for standard input. ``bytes``: read so far, decompressed. ``fault``: what ended a compressed
-    stream early, or None. Raises InputError if there is nothing to read from.
+    ``name``: base name, ``-`` for standard input. ``bytes``: read so far, decompressed. ``fault``: what ended a
+    compressed stream early, or None. Raises InputError if there is nothing to read from.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, digest: bool = True) -> None:
@@ -105,7 +107,7 @@ class Source:
         if expected:
             want = MAGIC[expected].hex(" ")
             raise InputError(
-                f"{self.path}: byte 0: expected {expected[1:]} data ({want}) because of its name, found {seen}; rename the file"
+                f"{self.path}: byte 0: expected {expected[1:]} data ({want}) by its name, found {seen}; rename the file"
             )
         raise InputError(
             f"{self.path}: byte 0: found {found[1:] if found else ''} data ({seen}) in a file that is not named so;"
@@ -167,7 +169,7 @@ class Source:
         """Release the file; standard input stays open."""
         self._file.close()
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -184,7 +186,7 @@ class _Rewound(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, target: Any) -> int | None:
+    def readinto(self, target: Any) -> int | None:  # noqa: ANN401 (any writable buffer, as the base class says)
         if self._start:
             count = min(len(self._start), len(target))
             target[:count] = self._start[:count]
@@ -196,7 +198,7 @@ class _Rewound(io.RawIOBase):
 
 
 def _open(path: str) -> io.FileIO:
-    """Open unbuffered: a thread that waits in a buffered read of standard input would hold its lock when Python exits."""
+    """Open unbuffered: a thread that waits in a buffered read of standard input would hold its lock at exit."""
     if path == "-":
         return io.FileIO(0, closefd=False)
     if Path(path).is_dir():

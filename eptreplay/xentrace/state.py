@@ -1,7 +1,7 @@
 """What the decoder remembers and what it fills: plain arrays, so that kernels allocate nothing and can stop anywhere.
 
-Positions are bytes. A position within the buffer is relative to its first byte; an offset is absolute in the decompressed
-source; the cursor's BASE converts one into the other.
+Positions are bytes. A position within the buffer is relative to its first byte; an offset is absolute in the
+decompressed source; the cursor's BASE converts one into the other.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def new_cursor() -> NDArray[np.int64]:
 
 def new_pcpus() -> Pcpus:
     """Return the state before the first window."""
-    pcpus = Pcpus(*(np.zeros(MAX_PCPUS, np.int64) for _ in Pcpus._fields))
+    pcpus = Pcpus._make(np.zeros(MAX_PCPUS, np.int64) for _ in Pcpus._fields)
     for column in (pcpus.place, pcpus.prev_tsc, pcpus.next_key):
         column.fill(UNKNOWN)
     return pcpus
@@ -177,19 +177,19 @@ def new_pcpus() -> Pcpus:
 def new_rows(capacity: int) -> Rows:
     """Return a buffer of ``capacity`` rows; the system provides its memory as it is filled."""
     types = (np.int32, np.int64, np.uint32, np.uint16, np.uint8, np.int32, np.int32, np.int64)
-    return Rows(*(np.empty(capacity, dtype) for dtype in types))
+    return Rows._make(np.empty(capacity, dtype) for dtype in types)
 
 
 def new_windows(capacity: int) -> Windows:
     """Return an empty buffer of ``capacity`` windows."""
     columns = [np.zeros(capacity, np.uint16 if name == "pcpu" else np.int64) for name in Windows._fields]
-    return Windows(*columns)
+    return Windows._make(columns)
 
 
 def new_damages(capacity: int) -> Damages:
     """Return an empty buffer of ``capacity`` damage rows."""
     types = {"pcpu": np.int32, "reason": np.uint8, "word": np.uint32}
-    return Damages(*(np.zeros(capacity, types.get(name, np.int64)) for name in Damages._fields))
+    return Damages._make(np.zeros(capacity, types.get(name, np.int64)) for name in Damages._fields)
 
 
 def new_tally(samples: int) -> Tally:

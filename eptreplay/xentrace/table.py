@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.xentrace.catalogue import CLASSES, EVENTS, class_of
-from eptreplay.xentrace.jit import kernel
+from eptreplay.xentrace.jit import i64, kernel
 
 CLASS_COUNT = len(CLASSES)
 SLOTS = (CLASS_COUNT + 1) << 16
@@ -77,7 +77,7 @@ class Table(NamedTuple):
 @kernel
 def slot_of(classes: NDArray[np.uint8], head: int) -> int:
     """Return the slot of the event in header word ``head``."""
-    return (np.int64(classes[(head >> 16) & 0xFFF]) << 16) | (head & 0xFFFF)
+    return (i64(classes[(head >> 16) & 0xFFF]) << 16) | (head & 0xFFFF)
 
 
 @cache

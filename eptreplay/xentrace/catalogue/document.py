@@ -8,7 +8,7 @@ from eptreplay.xentrace.catalogue import EVENTS, class_of
 
 
 def catalogue_document() -> dict[str, Any]:
-    """Return ``{"schema": 1, "events": [...]}``: per event id, name, class, TSC, layouts since which release, and meaning."""
+    """Return ``{"schema": 1, "events": [...]}``: per event id, name, class, layouts, meaning."""
     return {
         "schema": 1,
         "events": [
@@ -27,7 +27,14 @@ def catalogue_document() -> dict[str, Any]:
                         "payload": layout.text,
                         "words": [layout.min_words, layout.max_words],
                         "fields": [
-                            {"name": f.name, "type": f.type, "unit": f.unit, "word": f.word, "shift": f.shift, "optional": f.optional}
+                            {
+                                "name": f.name,
+                                "type": f.type,
+                                "unit": f.unit,
+                                "word": f.word,
+                                "shift": f.shift,
+                                "optional": f.optional,
+                            }
                             for f in layout.fields
                         ],
                     }
