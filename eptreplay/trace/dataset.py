@@ -14,10 +14,11 @@ MANIFEST = "manifest.json"
 """Written last: a folder without it is not a dataset, whatever else it holds."""
 TRACE_KIND = "trace"
 
-_KEYS = frozenset(
-    "options sources source records windows pcpus events first_tsc span_ticks span_ns timed_records tsc_hz tsc_steps_back"
-    " xen vendor bytes_decoded bytes_skipped damage damage_total lost_records p2m missing".split()
-)
+_KEYS = {
+    "options", "source", "sources", "records", "windows", "pcpus", "events", "first_tsc", "span_ticks", "span_ns",
+    "timed_records", "tsc_hz", "tsc_steps_back", "xen", "vendor", "bytes_decoded", "bytes_skipped", "damage",
+    "damage_total", "lost_records", "p2m", "missing",
+}  # fmt: skip
 _FILES = {
     MANIFEST,
     "p2m.rows",

@@ -11,16 +11,17 @@ from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from eptreplay.errors import InputError, UsageError
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import is_replaceable_dataset, is_replaceable_file, read_manifest, table_files
 from eptreplay.trace.schema import TABLES, arrow_schema
-from eptreplay.trace.tables import TableWriter
-from eptreplay.xentrace.encode import encode, record_sizes, window_sizes
+from eptreplay.trace.tables import TableWriter, columns_of_events
+from eptreplay.xentrace.columns import Columns
+from eptreplay.xentrace.encode import encode, window_sizes
 from eptreplay.xentrace.record import CPU_CHANGE
 
 BATCH_ROWS = 1 << 18
@@ -117,24 +118,26 @@ def _write_xentrace(dataset: str | os.PathLike[str], path: Path) -> None:
     sizes = _all_window_sizes(dataset)
     with path.open("wb") as file:
         for batch in _batches(dataset, "events"):
-            event, timed, n = (batch[name].to_numpy(zero_copy_only=False) for name in ("event", "timed", "n"))
-            words = np.stack([pc.fill_null(batch[f"w{i}"], 0).to_numpy() for i in range(7)])
-            starts = np.flatnonzero(event == CPU_CHANGE)
+            columns = columns_of_events(batch)
+            starts = np.flatnonzero(columns.event == CPU_CHANGE)
+            words = columns.words
             words[1, starts] = [next(sizes) for _ in starts]
-            tsc = pc.fill_null(batch["tsc"], 0).to_numpy()
-            out = np.empty(int(record_sizes(timed, n, np.empty(n.size, np.int64))) // 4, "<u4")
-            encode(event, timed, tsc, n, words, out)
+            out = np.empty(int(_record_sizes(columns).sum()) // 4, "<u4")
+            encode(columns.event, columns.timed, columns.tsc, columns.n, words, out)
             file.write(out.data)
+
+
+def _record_sizes(columns: Columns) -> NDArray[np.int64]:
+    """Return the length of each record in bytes."""
+    return 4 + 8 * columns.timed.astype(np.int64) + 4 * columns.n.astype(np.int64)
 
 
 def _all_window_sizes(dataset: str | os.PathLike[str]) -> Iterator[int]:
     """Yield the byte count of every window, in order of their CPU_CHANGE records."""
     open_bytes, started = 0, False
     for batch in _batches(dataset, "events"):
-        event, timed, n = (batch[name].to_numpy(zero_copy_only=False) for name in ("event", "timed", "n"))
-        size = np.empty(n.size, np.int64)
-        record_sizes(timed, n, size)
-        closed, open_bytes = window_sizes(event, size, open_bytes)
+        columns = columns_of_events(batch)
+        closed, open_bytes = window_sizes(columns.event, _record_sizes(columns), open_bytes)
         # What precedes the very first CPU_CHANGE is no window, and is empty.
         yield from closed[0 if started else 1 :]
         started = started or bool(closed)

@@ -1,16 +1,15 @@
 """From recordings to a trace dataset.
 
-The main thread decodes; a pool of threads encodes and compresses parts of the table ``events`` meanwhile. Rows of
-``p2m`` can be read only once the whole recording has told which Xen release wrote it, and the first records of a pCPU
-get their TSC only once its first timed one has come: the former wait uncompressed in a file, the latter are filled in
-at the end.
+The main thread decodes; a pool of threads encodes and compresses parts of the table ``events`` meanwhile. Two things
+are known only at the end, and are mended then where they turn out to matter: the first TSC of a pCPU, which records
+before its first timed one get, and the Xen release, by which memory records are read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,23 @@ from eptreplay import __version__
 from eptreplay.errors import UsageError
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import MANIFEST, TRACE_KIND, is_replaceable_dataset
-from eptreplay.trace.p2m import p2m_batch
+from eptreplay.trace.p2m import MEMORY_EVENTS, p2m_batch, present_events
 from eptreplay.trace.schema import SCHEMA_VERSION, arrow_schema
 from eptreplay.trace.summary import Assumptions, DamageLog, Document, summarise
-from eptreplay.trace.tables import TableWriter, damage_batch, events_batch, windows_batch, write_table
-from eptreplay.xentrace.columns import columns_of
+from eptreplay.trace.tables import (
+    TableWriter,
+    columns_of_events,
+    damage_batch,
+    events_batch,
+    windows_batch,
+    write_table,
+)
+from eptreplay.xentrace.catalogue.layout import Layout
+from eptreplay.xentrace.columns import Columns, columns_of, concatenate
 from eptreplay.xentrace.decode import KEEP_ALL, KEEP_EPT
 from eptreplay.xentrace.reader import INPUT_BYTES, Batch, Progress, Reader
+from eptreplay.xentrace.release import Release, infer_release
+from eptreplay.xentrace.state import Pcpus
 
 SELECTIONS = {"ept": KEEP_EPT, "all": KEEP_ALL}
 """Values of ``--events``."""
@@ -38,7 +47,7 @@ PART_BATCHES = 8
 """Batches in one part file: 16 MiB of input make a row group of a few hundred thousand rows."""
 ENCODERS = 2
 PARTS_UNDER_WAY = 3
-FILL_ROWS = 1 << 16
+MEND_ROWS = 1 << 18
 
 
 def ingest(
@@ -68,10 +77,10 @@ def ingest(
     reader = Reader(list(sources), keep=SELECTIONS[events], strict=strict, progress=progress, input_bytes=input_bytes)
     target = Path(output)
     with staged(target, force=force, replaceable=is_replaceable_dataset, folder=True) as folder:
-        log = _Writer(folder, target).write(reader)
-        summary = summarise(reader, log, assumptions)
+        writer = _Writer(folder, target, reader, assumptions.xen)
+        summary = summarise(reader, writer.write(), assumptions)
+        writer.mend(summary["xen"]["layout"])
         with writing(target):
-            _write_p2m(folder, reader, summary["xen"]["layout"])
             manifest = {
                 "schema": SCHEMA_VERSION,
                 "kind": TRACE_KIND,
@@ -85,100 +94,113 @@ def ingest(
 
 @dataclass(frozen=True)
 class _Part:
-    """A part file that holds rows without a TSC, and the pCPUs that they are of."""
+    """A part of ``events``: its file, and the pCPUs of rows in it that have no TSC yet."""
 
     path: Path
-    pcpus: frozenset[int]
+    untimed: frozenset[int]
 
 
 class _Writer:
     """Writes the tables of a dataset while a reader is read."""
 
-    def __init__(self, folder: Path, target: Path) -> None:
-        self._folder, self._target = folder, target
-        self._batches: list[pa.RecordBatch] = []
-        self._untimed: set[int] = set()
+    def __init__(self, folder: Path, target: Path, reader: Reader, given: Release | None) -> None:
+        self._folder, self._target, self._reader, self._given = folder, target, reader, given
+        self._pending: list[Columns] = []
+        self._memory: list[Columns] = []
         self._parts: list[_Part] = []
-        self._waiting: list[Future[None]] = []
+        self._waiting: list[Future[pa.RecordBatch | None]] = []
+        self._layouts: dict[int, set[tuple[Layout, ...]]] = {}
 
-    def write(self, reader: Reader) -> DamageLog:
-        """Read all, write ``events``, ``windows`` and ``damage``, and the rows that ``p2m`` will be made of."""
+    def write(self) -> DamageLog:
+        """Read all and write all tables."""
         log = DamageLog()
         with (
             writing(self._target),
             ThreadPoolExecutor(ENCODERS, "encode") as pool,
             TableWriter(self._folder / "windows.parquet", arrow_schema("windows")) as windows,
             TableWriter(self._folder / "damage.parquet", arrow_schema("damage")) as damage,
-            pa.OSFile(str(self._folder / "p2m.rows"), "wb") as spill,
-            pa.ipc.new_stream(spill, arrow_schema("events")) as memory,
+            TableWriter(self._folder / "p2m.parquet", arrow_schema("p2m")) as p2m,
         ):
             (self._folder / "events").mkdir()
-            for batch in reader:
+            for batch in self._reader:
                 log.add(batch)
                 if batch.windows.offset.size:
                     windows.write(windows_batch(batch.source, batch.windows))
                 if batch.damages.offset.size:
                     damage.write(damage_batch(batch.source, batch.damages))
-                self._add(batch, memory, pool)
-                reader.recycle(batch)
-            self._encode(pool)
-            self._wait(0)
-            self._fill_times(reader)
+                self._gather(batch)
+                self._reader.recycle(batch)
+                if len(self._pending) == PART_BATCHES:
+                    self._encode(pool, p2m)
+            if self._pending or not self._parts:
+                self._encode(pool, p2m)
+            self._wait(p2m, 0)
         return log
 
-    def _add(self, batch: Batch, memory: pa.RecordBatchWriter, pool: ThreadPoolExecutor) -> None:
+    def _gather(self, batch: Batch) -> None:
         if batch.buffer is None or batch.count == 0:
             return
-        columns = columns_of(batch)
-        rows = events_batch(batch.source, columns)
+        self._pending.append(columns_of(batch))
         if batch.memory:
-            memory.write_batch(rows.take(pa.array(batch.buffer.rows.memory[: batch.memory])))
-        if batch.untimed:
-            self._untimed.update(np.unique(columns.pcpu[~columns.tsc_known]).tolist())
-        self._batches.append(rows)
-        if len(self._batches) == PART_BATCHES:
-            self._encode(pool)
+            self._memory.append(columns_of(batch, batch.buffer.rows.memory[: batch.memory]))
 
-    def _encode(self, pool: ThreadPoolExecutor) -> None:
-        """Hand what has gathered to the pool as the next part; at least one part is written, if empty."""
-        if not self._batches and self._parts:
-            return
-        part = _Part(self._folder / "events" / f"part-{len(self._parts):05}.parquet", frozenset(self._untimed))
-        self._waiting.append(pool.submit(write_table, part.path, self._batches, arrow_schema("events")))
-        self._parts.append(part)
-        self._batches, self._untimed = [], set()
-        self._wait(PARTS_UNDER_WAY)
+    def _encode(self, pool: ThreadPoolExecutor, p2m: TableWriter) -> None:
+        """Hand what has gathered to the pool as the next part."""
+        path = self._folder / "events" / f"part-{len(self._parts):05}.parquet"
+        untimed = {int(p) for x in self._pending for p in np.unique(x.pcpu[~x.tsc_known])}
+        xen = (self._given or infer_release(self._reader.tally)).layout
+        for columns in self._memory:
+            for event in present_events(columns):
+                self._layouts.setdefault(event.id, set()).add(event.layouts_in(xen))
+        self._parts.append(_Part(path, frozenset(untimed)))
+        self._waiting.append(pool.submit(_encode_part, path, self._pending, self._memory, xen))
+        self._pending, self._memory = [], []
+        self._wait(p2m, PARTS_UNDER_WAY)
 
-    def _wait(self, most: int) -> None:
+    def _wait(self, p2m: TableWriter, most: int) -> None:
         """Wait until at most so many parts are under way; an error in one of them is raised here."""
         while len(self._waiting) > most:
-            self._waiting.pop(0).result()
+            rows = self._waiting.pop(0).result()
+            if rows is not None:
+                p2m.write(rows)
 
-    def _fill_times(self, reader: Reader) -> None:
-        """Give the records before a pCPU's first timed one that first TSC, in the parts that hold such records."""
-        timed = {int(p) for p in np.flatnonzero(reader.pcpus.timed)}
-        for part in self._parts:
-            if part.pcpus & timed:
-                with pq.ParquetFile(part.path) as file:
-                    rows = [_fill_time(rows, reader) for rows in file.iter_batches(FILL_ROWS)]
-                write_table(part.path, rows, arrow_schema("events"))
+    def mend(self, xen: str) -> None:
+        """Fill in first TSCs, and read memory records again if they were read as another release's."""
+        pcpus = self._reader.pcpus
+        timed = {int(p) for p in np.flatnonzero(pcpus.timed)}
+        late = [part for part in self._parts if part.untimed & timed]
+        misread = any(self._layouts.get(e.id, set()) - {e.layouts_in(xen)} for e in MEMORY_EVENTS)
+        with writing(self._target):
+            for part in late:
+                write_table(part.path, list(_with_first_tsc(part.path, pcpus)), arrow_schema("events"))
+            if late or misread:
+                with TableWriter(self._folder / "p2m.parquet", arrow_schema("p2m")) as p2m:
+                    for part in self._parts:
+                        for columns in _memory_columns(part.path):
+                            p2m.write(p2m_batch(columns, xen))
 
 
-def _fill_time(rows: pa.RecordBatch, reader: Reader) -> pa.RecordBatch:
-    pcpu = rows["pcpu"].to_numpy()
-    known = reader.pcpus.timed[pcpu] > 0
-    first = pa.array(reader.pcpus.first[pcpu], mask=~known)
-    return rows.set_column(rows.schema.get_field_index("tsc"), "tsc", pc.coalesce(rows["tsc"], first)).cast(rows.schema)
+def _encode_part(path: Path, parts: list[Columns], memory: list[Columns], xen: str) -> pa.RecordBatch | None:
+    """Write a part of ``events``; returns the rows of ``p2m`` that belong to it."""
+    write_table(path, [events_batch(concatenate(parts))] if parts else [], arrow_schema("events"))
+    return p2m_batch(concatenate(memory), xen) if memory else None
 
 
-def _write_p2m(folder: Path, reader: Reader, xen: str) -> None:
-    """Turn the memory events that were put aside into the table ``p2m``."""
-    spill = folder / "p2m.rows"
-    with (
-        pa.OSFile(str(spill), "rb") as file,
-        pa.ipc.open_stream(file) as stream,
-        TableWriter(folder / "p2m.parquet", arrow_schema("p2m")) as writer,
-    ):
-        for rows in stream:
-            writer.write(p2m_batch(_fill_time(rows, reader), xen))
-    spill.unlink()
+def _with_first_tsc(path: Path, pcpus: Pcpus) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part; those without a TSC get the first one of their pCPU, if it has any."""
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(MEND_ROWS):
+            pcpu = rows["pcpu"].to_numpy()
+            first = pa.array(pcpus.first[pcpu], mask=pcpus.timed[pcpu] == 0)
+            at = rows.schema.get_field_index("tsc")
+            yield rows.set_column(at, "tsc", pc.coalesce(rows["tsc"], first)).cast(arrow_schema("events"))
+
+
+def _memory_columns(path: Path) -> Iterator[Columns]:
+    """Yield the memory records of a part."""
+    wanted = pa.array([event.id for event in MEMORY_EVENTS], pa.uint32())
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(MEND_ROWS):
+            memory = rows.filter(pc.is_in(rows["event"], wanted))
+            if memory.num_rows:
+                yield columns_of_events(memory)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from eptreplay.trace.schema import arrow_schema
@@ -12,6 +11,7 @@ from eptreplay.trace.tables import masked
 from eptreplay.xentrace.catalogue import EVENTS, class_of
 from eptreplay.xentrace.catalogue.event import Event
 from eptreplay.xentrace.catalogue.layout import Field
+from eptreplay.xentrace.columns import Columns
 
 KINDS = {
     "MEM_SET_P2M_ENTRY": "set",
@@ -47,55 +47,57 @@ PAGE_SHIFT = 12
 NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSFER", "PAGE_FREE", "PAGE_ALLOC")
 """Events whose domain is a frame's owner: whose p2m is written, if any, they do not tell."""
 
-Words = NDArray[np.uint32]
 
-
-def p2m_batch(events: pa.RecordBatch, xen: str) -> pa.RecordBatch:
-    """Return rows of the table ``p2m`` for rows of the table ``events`` that are memory events, as ``xen`` wrote them.
+def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
+    """Return rows of the table ``p2m`` for records of memory events, read as release ``xen`` writes them.
 
     A record of a length that this release does not write leaves its columns null. The p2m of a nested page fault is
     that of the domain that ran.
     """
-    size = events.num_rows
-    ids = events["event"].to_numpy()
-    counts = events["n"].to_numpy()
-    words = [pc.fill_null(events[f"w{i}"], 0).to_numpy() for i in range(7)]
+    size = columns.event.size
     values = {name: np.zeros(size, np.uint64) for name in set(FIELDS.values())}
     known = {name: np.zeros(size, np.bool_) for name in values}
     kinds = np.full(size, KIND_NAMES.index(UNKNOWN_KIND), np.int8)
-    for event in MEMORY_EVENTS:
-        rows = np.flatnonzero(ids == event.id)
+    for event in present_events(columns):
+        rows = np.flatnonzero(columns.event == event.id)
         kinds[rows] = KIND_NAMES.index(KINDS.get(event.name, event.name.lower()))
         for layout in event.layouts_in(xen):
-            whole = rows[(counts[rows] >= layout.min_words) & (counts[rows] <= layout.max_words)]
+            whole = rows[(columns.n[rows] >= layout.min_words) & (columns.n[rows] <= layout.max_words)]
             for field in layout.fields:
                 column = FIELDS.get(field.name)
                 if column is None or (column == "p2m_dom" and event.name in NO_TABLE):
                     continue
-                raw = _extract(field, words, whole)
+                raw = _extract(field, columns.words, whole)
                 values[column][whole] = raw >> np.uint64(PAGE_SHIFT) if field.name == "gpa" else raw
                 known[column][whole] = True
         if event.name == "HVM_NPF":
-            place = events["run_dom"]
-            values["p2m_dom"][rows] = pc.fill_null(place, 0).to_numpy()[rows]
-            known["p2m_dom"][rows] = pc.is_valid(place).to_numpy(zero_copy_only=False)[rows]
+            values["p2m_dom"][rows] = columns.run_dom[rows]
+            known["p2m_dom"][rows] = columns.place_known[rows]
     schema = arrow_schema("p2m")
-    made = {
+    arrays = {
+        "source": pa.array(columns.source),
+        "offset": pa.array(columns.offset),
+        "pcpu": pa.array(columns.pcpu),
+        "tsc": masked(columns.tsc, columns.tsc_known, pa.int64()),
+        "run_dom": masked(columns.run_dom, columns.place_known, pa.uint16()),
+        "run_vcpu": masked(columns.run_vcpu, columns.place_known, pa.uint16()),
         "kind": pa.DictionaryArray.from_arrays(pa.array(kinds), pa.array(KIND_NAMES)),
-        **{
-            name: masked(
-                values[name].astype(schema.field(name).type.to_pandas_dtype()), known[name], schema.field(name).type
-            )
-            for name in values
-        },
     }
-    return pa.RecordBatch.from_arrays(
-        [made.get(name, events[name] if name not in made else None) for name in schema.names], schema=schema
-    )
+    for name, numbers in values.items():
+        kind = schema.field(name).type
+        arrays[name] = masked(numbers.astype(kind.to_pandas_dtype()), known[name], kind)
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
-def _extract(field: Field, words: list[Words], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
-    raw = words[field.word][rows].astype(np.uint64)
+def present_events(columns: Columns) -> list[Event]:
+    """Return the memory events of the catalogue that occur among the records."""
+    present = set(np.unique(columns.event).tolist())
+    return [event for event in MEMORY_EVENTS if event.id in present]
+
+
+def _extract(field: Field, words: NDArray[np.uint32], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+    raw: NDArray[np.uint64] = words[field.word][rows].astype(np.uint64)
     if field.bits == 64:
-        return raw | words[field.word + 1][rows].astype(np.uint64) << np.uint64(32)
+        high: NDArray[np.uint64] = words[field.word + 1][rows].astype(np.uint64)
+        return raw | high << np.uint64(32)
     return raw >> np.uint64(field.shift) & np.uint64((1 << field.bits) - 1)

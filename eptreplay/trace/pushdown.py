@@ -119,5 +119,5 @@ def _rows(
         unknown = ~columns.tsc_known
         columns.tsc[unknown] = known.first[columns.pcpu[unknown]]
         columns.tsc_known[unknown] = known.timed[columns.pcpu[unknown]] > 0
-        yield events_batch(batch.source, columns._replace(offset=file_offset(columns.offset)))
+        yield events_batch(columns._replace(offset=file_offset(columns.offset)))
     reader.recycle(batch)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eptreplay.trace.schema import arrow_schema
 from eptreplay.xentrace import damage
 from eptreplay.xentrace import state as st
-from eptreplay.xentrace.columns import Columns
+from eptreplay.xentrace.columns import PAYLOAD_WORDS, Columns
 
 ROW_GROUP_ROWS = 1 << 20
 PENDING_ROWS = 1 << 16
@@ -42,12 +43,11 @@ def masked(values: NDArray[np.generic], known: NDArray[np.bool_], kind: pa.DataT
     return pa.Array.from_buffers(kind, known.size, [bits, pa.py_buffer(np.ascontiguousarray(values))], nulls)
 
 
-def events_batch(source: int, columns: Columns) -> pa.RecordBatch:
+def events_batch(columns: Columns) -> pa.RecordBatch:
     """Return decoded records as rows of the table ``events``."""
     schema = arrow_schema("events")
-    size = columns.offset.size
     arrays = [
-        pa.array(np.full(size, source, np.int16)),
+        pa.array(columns.source),
         pa.array(columns.offset),
         pa.array(columns.pcpu),
         masked(columns.tsc, columns.tsc_known, pa.int64()),
@@ -59,6 +59,24 @@ def events_batch(source: int, columns: Columns) -> pa.RecordBatch:
         *(masked(column, columns.n > word, pa.uint32()) for word, column in enumerate(columns.words)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def columns_of_events(rows: pa.RecordBatch) -> Columns:
+    """Return rows of the table ``events`` as columns again: the inverse of ``events_batch``."""
+
+    def values(name: str) -> NDArray[Any]:
+        column = rows[name]
+        return np.asarray((pc.fill_null(column, 0) if column.null_count else column).to_numpy(zero_copy_only=False))
+
+    def known(name: str) -> NDArray[np.bool_]:
+        return np.asarray(rows[name].is_valid().to_numpy(zero_copy_only=False))
+
+    return Columns(
+        tsc_known=known("tsc"),
+        place_known=known("run_dom"),
+        words=np.stack([values(f"w{word}") for word in range(PAYLOAD_WORDS)]),
+        **{name: values(name) for name in Columns._fields if name not in ("tsc_known", "place_known", "words")},
+    )
 
 
 def windows_batch(source: int, windows: st.Windows) -> pa.RecordBatch:

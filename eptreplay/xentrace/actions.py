@@ -55,6 +55,8 @@ def carry_out(  # noqa: C901, PLR0912 (one branch per event)
     action_pos, action_tsc, samples = rows.action_pos, rows.action_tsc, tally.samples
     pcpu = cursor[st.PCPU]
     prev_tsc, next_key, next_tsc = pcpus.prev_tsc[pcpu], pcpus.next_key[pcpu], pcpus.next_tsc[pcpu]
+    if pcpus.epoch[pcpu] != cursor[st.EPOCH]:
+        prev_tsc = next_key = st.UNKNOWN  # records that nobody can attribute were skipped, or another source began
     sample, sample_limit = cursor[st.SAMPLES], samples.shape[1]
     for k in range(count):
         i, tsc = i64(action_pos[k]) >> 2, action_tsc[k]

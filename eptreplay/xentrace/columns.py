@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ PAYLOAD_WORDS = 7
 class Columns(NamedTuple):
     """Records as arrays of equal length. Where a mask is False, the value means nothing. ``words``: [word, row]."""
 
+    source: NDArray[np.int16]
     offset: NDArray[np.int64]
     pcpu: NDArray[np.uint16]
     tsc: NDArray[np.int64]
@@ -33,40 +35,59 @@ class Columns(NamedTuple):
 
 
 @kernel
-def gather(
+def read_headers(
     words: Words,
     pos: NDArray[np.int32],
     event: NDArray[np.uint32],
     timed: NDArray[np.bool_],
     n: NDArray[np.uint8],
-    out: Words,
-) -> None:
-    """Read the records at byte positions ``pos``; payload words that a record does not have become zero."""
+    first: NDArray[np.int32],
+) -> int:
+    """Read the headers of the records at byte positions ``pos``, and where in ``words`` their payloads begin.
+
+    Returns the greatest number of payload words among them.
+    """
+    longest = 0
     for row in range(pos.size):
         i = i64(pos[row]) >> 2
         head = i64(words[i])
-        length = (head >> 28) & 7
-        first = i + 1 + 2 * (head >> 31)
         event[row] = head & EVENT_MASK
         timed[row] = head >> 31
-        n[row] = length
-        for word in range(PAYLOAD_WORDS):
-            out[word, row] = words[first + word] if word < length else 0
+        n[row] = (head >> 28) & 7
+        first[row] = i + 1 + 2 * (head >> 31)
+        longest = max(longest, (head >> 28) & 7)
+    return longest
 
 
-def columns_of(batch: Batch) -> Columns:
-    """Return the rows of a batch as columns of their own memory; the batch may be recycled afterwards."""
+@kernel
+def gather_word(
+    words: Words, first: NDArray[np.int32], n: NDArray[np.uint8], word: int, out: NDArray[np.uint32]
+) -> None:
+    """Read payload word ``word`` of each record; zero where a record does not have it. One column at a time is fastest."""
+    for row in range(first.size):
+        value = words[i64(first[row]) + word]
+        out[row] = value if n[row] > word else 0
+
+
+def columns_of(batch: Batch, chosen: slice | NDArray[np.int32] = slice(None)) -> Columns:
+    """Return the rows of a batch, or the ``chosen`` ones, as columns of their own memory; then it may be recycled."""
     if batch.buffer is None:
         raise ValueError("the batch has no rows")
-    rows, count = batch.buffer.rows, batch.count
-    event, timed = np.empty(count, np.uint32), np.empty(count, np.bool_)
-    n, words = np.empty(count, np.uint8), np.empty((PAYLOAD_WORDS, count), np.uint32)
-    pos, place, flags = rows.pos[:count], rows.place[:count], rows.flags[:count]
-    gather(batch.buffer.words, pos, event, timed, n, words)
+    rows, source = batch.buffer.rows, batch.buffer.words
+    pos, place = rows.pos[: batch.count][chosen], rows.place[: batch.count][chosen]
+    flags = rows.flags[: batch.count][chosen]
+    count = pos.size
+    event, timed, n = np.empty(count, np.uint32), np.empty(count, np.bool_), np.empty(count, np.uint8)
+    first = np.empty(count, np.int32)
+    longest = read_headers(source, pos, event, timed, n, first)
+    words = np.zeros((PAYLOAD_WORDS, count), np.uint32)
+    for word in range(longest):
+        gather_word(source, first, n, word, words[word])
     return Columns(
+        source=np.full(count, batch.source, np.int16),
         offset=pos.astype(np.int64) + batch.base,
-        pcpu=rows.pcpu[:count].copy(),
-        tsc=rows.tsc[:count].copy(),
+        pcpu=rows.pcpu[: batch.count][chosen].copy(),
+        tsc=rows.tsc[: batch.count][chosen].copy(),
         tsc_known=(flags & TSC_KNOWN).astype(np.bool_),
         timed=timed,
         event=event,
@@ -76,3 +97,8 @@ def columns_of(batch: Batch) -> Columns:
         n=n,
         words=words,
     )
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """Return the rows of several columns behind each other."""
+    return Columns._make(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True))

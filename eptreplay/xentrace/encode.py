@@ -19,16 +19,6 @@ from eptreplay.xentrace.release import ASSUMED_RELEASE
 
 
 @kernel
-def record_sizes(timed: NDArray[np.bool_], n: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
-    """Write the length of each record in bytes; returns their sum."""
-    total = 0
-    for row in range(n.size):
-        out[row] = 4 + 8 * i64(timed[row]) + 4 * i64(n[row])
-        total += out[row]
-    return total
-
-
-@kernel
 def encode(
     event: NDArray[np.uint32],
     timed: NDArray[np.bool_],

@@ -1,0 +1,1 @@
+"""Speed beside xenalyze. Nothing here asserts a time: the default suite tests only the files that the benchmarks read."""
