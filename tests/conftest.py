@@ -37,6 +37,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("EPTREPLAY_RECORDINGS is unset: it names the folder of recordings")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured and noted with ``record_property("measured", line)``."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    lines = [line for report in reports for name, line in report.user_properties if name == "measured"]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.line(str(line))
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Folder of all recordings, with ``README.md`` and ``oracle/`` beside them."""

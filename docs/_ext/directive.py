@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from docutils import nodes
+from docutils.nodes import Node  # type: ignore[import-untyped]  # docutils carries no types
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -30,7 +30,7 @@ class Generated(SphinxDirective):
     optional_arguments = 2
     option_spec: ClassVar[dict[str, Any]] = {}
 
-    def run(self) -> list[nodes.Node]:
+    def run(self) -> list[Node]:
         """Return the nodes of the generated text."""
         name, *arguments = self.arguments
         if name not in GENERATORS:

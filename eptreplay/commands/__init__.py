@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
@@ -16,6 +17,7 @@ from typer.exceptions import TyperException
 
 from eptreplay import __version__
 from eptreplay.commands import events, export, info, ingest
+from eptreplay.commands.console import note
 from eptreplay.errors import EptreplayError, OutputError
 
 EXIT_USAGE = 2
@@ -29,7 +31,6 @@ app = typer.Typer(
     name="eptreplay",
     help="Replay xentrace recordings under any EPT invalidation strategy.",
     epilog="Example: eptreplay info traces/r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -61,37 +62,35 @@ def _terminate(*_: object) -> NoReturn:
     raise _Terminated
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write(f"eptreplay: {' '.join(message.split())}\n")
-
-
 def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one return per exit code)
     """Carry out a command line and return its exit code; expected errors become one line on standard error."""
     try:
         result = app(arguments, standalone_mode=False)
         sys.stdout.flush()
+        if result == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            note("interrupted")
         return result if isinstance(result, int) else 0
     except EptreplayError as error:
-        _complain(str(error))
+        note(str(error))
         return error.exit_code
     except TyperException as error:
-        _complain(f"{error.format_message()} (see eptreplay --help)")
+        note(f"{error.format_message()} (see eptreplay --help)")
         return EXIT_USAGE
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
+        note("interrupted")
         return EXIT_INTERRUPTED
     except _Terminated:
-        _complain("terminated")
+        note("terminated")
         return EXIT_TERMINATED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer and rich leave with status 1 when nobody reads on
         return 0
     except OSError as error:
-        _complain(str(OutputError(f"standard output: cannot be written: {error.strerror or error}")))
+        note(str(OutputError(f"standard output: cannot be written: {error.strerror or error}")))
         return EXIT_WRITE
     except Exception as error:
         if os.environ.get("EPTREPLAY_TRACEBACK"):
             raise
-        _complain(
+        note(
             f"internal error: {type(error).__name__}: {error}; please report it with the command line, and with what"
             " EPTREPLAY_TRACEBACK=1 prints"
         )
@@ -100,11 +99,27 @@ def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one return
 
 def main() -> NoReturn:
     """Entry point of the command ``eptreplay``."""
+    _prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = run()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Nobody reads on, or the disk is full and has been reported: keep Python from trying again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Nobody reads on, or the disk is full and has been reported: keep Python from trying again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Let any name be printed, and put the null device where the caller has closed a standard stream.
+
+    Without it the next file that is opened would take the stream's place. What was standard output is opened for
+    reading: a result that cannot be written is an error, as on a full disk.
+    """
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,8 +14,9 @@ WARNED_SPOTS = 3
 
 
 def note(message: str) -> None:
-    """Print one line on standard error."""
-    sys.stderr.write(f"eptreplay: {message}\n")
+    """Print one line on standard error, whatever names it contains; where that fails, nobody can be told."""
+    with suppress(OSError):
+        sys.stderr.write(f"eptreplay: {' '.join(message.split())}\n")
 
 
 def report_assumptions(document: dict[str, Any]) -> None:
@@ -45,10 +46,10 @@ def warn_of_damage(document: dict[str, Any]) -> None:
 @contextmanager
 def progress(label: str) -> Iterator[Progress | None]:
     """Yield a callback that draws a progress bar on a terminal, or None where standard error is none."""
-    announce_compilation()
     if not sys.stderr.isatty():
         yield None
         return
+    announce_compilation()
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 

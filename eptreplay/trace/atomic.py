@@ -12,6 +12,9 @@ from pathlib import Path
 
 from eptreplay.errors import OutputError, UsageError
 
+STAGE_BYTES = 4
+"""Random part of a stage's name, written with two digits a byte."""
+
 Replaceable = Callable[[Path], bool]
 """Tells whether an existing target is something that we wrote and may replace under ``--force``."""
 
@@ -33,14 +36,11 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
     killed has left behind for the same target is removed first. Raises UsageError if the target exists and ``force``
     is False, or if it is nothing that we wrote; OutputError if it cannot be written.
     """
-    _check(target, force=force, replaceable=replaceable)
+    parent = target.absolute().parent
     with writing(target):
-        parent = target.absolute().parent
+        _check(target, force=force, replaceable=replaceable)
         _remove_leftovers(parent, target.name)
-        stage = parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-        stage.mkdir()
-        lock = os.open(stage, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        stage, lock = _new_stage(parent, target.name)
     inside = stage / target.name
     try:
         with writing(target):
@@ -78,9 +78,24 @@ def _replace(inside: Path, target: Path, stage: Path) -> None:
         raise
 
 
+def _new_stage(parent: Path, name: str) -> tuple[Path, int]:
+    """Return a new folder for the output and a descriptor that holds its lock for as long as we live.
+
+    Between both steps another process may take the folder for a leftover and remove it; then the next one will do.
+    """
+    while True:
+        stage = parent / f".{name}.{secrets.token_hex(STAGE_BYTES)}.partial"
+        stage.mkdir()
+        lock = os.open(stage, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stage.exists():
+            return stage, lock
+        os.close(lock)
+
+
 def _remove_leftovers(parent: Path, name: str) -> None:
     """Remove stages of this target that nobody holds the lock of: their process was killed."""
-    for stage in parent.glob(f".{_literal(name)}.*.partial"):
+    for stage in parent.glob(f".{_literal(name)}.{'[0-9a-f]' * 2 * STAGE_BYTES}.partial"):
         with suppress(OSError):
             lock = os.open(stage, os.O_RDONLY)
             try:

@@ -84,6 +84,7 @@ def _literal(node: object) -> int | None:
         case {"Literal": {"Scalar": scalar}} if isinstance(scalar, dict) and len(scalar) == 1:
             ((kind, value),) = scalar.items()
             return value if kind.startswith(("Int", "UInt")) and isinstance(value, int) else None
-        case {"Cast": {"expr": inner, "options": "Strict" | "NonStrict"}}:
-            return _literal(inner)
+        case {"Cast": {"expr": inner, "dtype": {"Literal": str(kind)}, "options": "Strict" | "NonStrict"}}:
+            # Cast to a boolean or to a float, a literal is compared as another number than its own.
+            return _literal(inner) if kind.startswith(("Int", "UInt")) else None
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ _KEYS = {
     "timed_records", "tsc_hz", "tsc_steps_back", "xen", "vendor", "bytes_decoded", "bytes_skipped", "damage",
     "damage_total", "lost_records", "p2m", "missing",
 }  # fmt: skip
-_FILES = {
-    MANIFEST,
-    "p2m.rows",
-    *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow", "")),
-}
+_FILES = {MANIFEST, *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow"))}
+_PARTS = "events"
+_PART = re.compile(r"part-\d{5,}\.parquet")
 
 
 def is_replaceable_dataset(path: Path) -> bool:
     """Tell whether a folder holds nothing but files that we write, so that ``--force`` may replace it."""
-    return path.is_dir() and not path.is_symlink() and {entry.name for entry in path.iterdir()} <= _FILES
+    if not path.is_dir() or path.is_symlink():
+        return False
+    parts = path / _PARTS
+    if not {entry.name for entry in path.iterdir()} <= _FILES | {_PARTS}:
+        return False
+    return not parts.exists() or (parts.is_dir() and all(_PART.fullmatch(entry.name) for entry in parts.iterdir()))
 
 
 def is_replaceable_file(path: Path) -> bool:
@@ -45,7 +49,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(
             f"{folder}: no dataset: {MANIFEST} is missing; if ingest was interrupted, run it again"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
         raise InputError(f"{path}: expected the manifest of a dataset with a schema number")

@@ -20,9 +20,9 @@ from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import is_replaceable_dataset, is_replaceable_file, read_manifest, table_files
 from eptreplay.trace.schema import TABLES, arrow_schema
 from eptreplay.trace.tables import TableWriter, columns_of_events
-from eptreplay.xentrace.columns import Columns
-from eptreplay.xentrace.encode import encode, window_sizes
-from eptreplay.xentrace.record import CPU_CHANGE
+from eptreplay.xentrace.columns import PAYLOAD_WORDS, Columns
+from eptreplay.xentrace.encode import encode, window_sizes, window_starts
+from eptreplay.xentrace.record import EVENT_MASK
 
 BATCH_ROWS = 1 << 18
 
@@ -102,7 +102,7 @@ def _batches(dataset: str | os.PathLike[str], table: str) -> Iterator[pa.RecordB
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(BATCH_ROWS):
                     yield batch.cast(schema)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as table {table}: {error}") from None
 
 
@@ -117,14 +117,28 @@ def _write_xentrace(dataset: str | os.PathLike[str], path: Path) -> None:
     """Write all records; the byte counts of the windows are computed, so that the file is valid also behind damage."""
     sizes = _all_window_sizes(dataset)
     with path.open("wb") as file:
-        for batch in _batches(dataset, "events"):
-            columns = columns_of_events(batch)
-            starts = np.flatnonzero(columns.event == CPU_CHANGE)
+        for columns, starts in _records(dataset):
             words = columns.words
             words[1, starts] = [next(sizes) for _ in starts]
             out = np.empty(int(_record_sizes(columns).sum()) // 4, "<u4")
             encode(columns.event, columns.timed, columns.tsc, columns.n, words, out)
             file.write(out.data)
+
+
+def _records(dataset: str | os.PathLike[str]) -> Iterator[tuple[Columns, NDArray[np.intp]]]:
+    """Yield all records, and which of them start a window.
+
+    Raises InputError for rows that ingest never writes, since no file could hold them.
+    """
+    first = True
+    for batch in _batches(dataset, "events"):
+        columns = columns_of_events(batch)
+        starts = window_starts(columns.event, columns.timed, columns.n)
+        possible = (columns.n <= PAYLOAD_WORDS) & (columns.event <= EVENT_MASK)
+        if not possible.all() or (first and starts[:1].tolist() != [0]):
+            raise InputError(f"{dataset}: table events holds records that no xentrace file can hold; ingest again")
+        first = False
+        yield columns, starts
 
 
 def _record_sizes(columns: Columns) -> NDArray[np.int64]:
@@ -135,9 +149,8 @@ def _record_sizes(columns: Columns) -> NDArray[np.int64]:
 def _all_window_sizes(dataset: str | os.PathLike[str]) -> Iterator[int]:
     """Yield the byte count of every window, in order of their CPU_CHANGE records."""
     open_bytes, started = 0, False
-    for batch in _batches(dataset, "events"):
-        columns = columns_of_events(batch)
-        closed, open_bytes = window_sizes(columns.event, _record_sizes(columns), open_bytes)
+    for columns, starts in _records(dataset):
+        closed, open_bytes = window_sizes(starts, _record_sizes(columns), open_bytes)
         # What precedes the very first CPU_CHANGE is no window, and is empty.
         yield from closed[0 if started else 1 :]
         started = started or bool(closed)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from eptreplay.errors import DamageError, UsageError
 from eptreplay.trace.dataset import read_manifest
 from eptreplay.trace.schema import SCHEMA_VERSION
 from eptreplay.trace.summary import Assumptions, DamageLog, Document, summarise
@@ -28,13 +29,17 @@ def info(
     """Return what is known of a xentrace file (or several that are one recording), of standard input, or of a dataset.
 
     The document is that of ``eptreplay info --format json``, see the reference. ``full``: do not leave out ``sha256``
-    and ``p2m`` for large files. Raises InputError, and DamageError if ``strict``.
+    and ``p2m`` for large files. Raises InputError, DamageError if ``strict``, and UsageError for ``xen`` or ``tsc_hz``
+    with a dataset, where they are fixed.
     """
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        manifest = read_manifest(paths[0])
-        return {"schema": SCHEMA_VERSION, **{k: v for k, v in manifest.items() if k not in ("schema", *_MANIFEST_ONLY)}}
+    if not paths:
+        raise UsageError("nothing to read: name a xentrace file, - for standard input, or a dataset")
     assumptions = Assumptions.given(xen, tsc_hz)
+    if len(paths) == 1 and os.path.isdir(paths[0]):  # noqa: PTH112 (Path.is_dir raises what opening it says better)
+        if assumptions != Assumptions():
+            raise UsageError(f"{paths[0]}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
+        return _of_dataset(paths[0], strict=strict)
     complete = full or not any(_is_large(path) for path in paths)
     reader, log = Reader(paths, strict=strict, digest=complete, progress=progress), DamageLog()
     for batch in reader:
@@ -43,5 +48,15 @@ def info(
     return summarise(reader, log, assumptions, with_p2m=complete)
 
 
+def _of_dataset(folder: str | os.PathLike[str], *, strict: bool) -> Document:
+    manifest = read_manifest(folder)
+    if strict and manifest["damage"]:
+        raise DamageError(f"{folder}: {manifest['damage'][0]['message']}")
+    return {"schema": SCHEMA_VERSION, **{k: v for k, v in manifest.items() if k not in ("schema", *_MANIFEST_ONLY)}}
+
+
 def _is_large(path: str | os.PathLike[str]) -> bool:
-    return Path(path).is_file() and Path(path).stat().st_size >= LARGE_BYTES
+    try:
+        return Path(path).stat().st_size >= LARGE_BYTES
+    except OSError:
+        return False  # opening it says what is wrong

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from eptreplay import __version__
 from eptreplay.errors import UsageError
@@ -35,9 +36,9 @@ from eptreplay.trace.tables import (
     write_table,
 )
 from eptreplay.xentrace.catalogue.layout import Layout
-from eptreplay.xentrace.columns import Columns, columns_of, concatenate
+from eptreplay.xentrace.columns import Columns, append, new_columns, rows_of
 from eptreplay.xentrace.decode import KEEP_ALL, KEEP_EPT
-from eptreplay.xentrace.reader import INPUT_BYTES, Batch, Progress, Reader
+from eptreplay.xentrace.reader import INPUT_BYTES, Batch, Progress, Reader, batch_rows
 from eptreplay.xentrace.release import Release, infer_release
 from eptreplay.xentrace.state import Pcpus
 
@@ -46,7 +47,7 @@ SELECTIONS = {"ept": KEEP_EPT, "all": KEEP_ALL}
 PART_BATCHES = 8
 """Batches in one part file: 16 MiB of input make a row group of a few hundred thousand rows."""
 ENCODERS = 2
-PARTS_UNDER_WAY = 3
+PARTS_UNDER_WAY = 2
 MEND_ROWS = 1 << 18
 
 
@@ -105,10 +106,12 @@ class _Writer:
 
     def __init__(self, folder: Path, target: Path, reader: Reader, given: Release | None) -> None:
         self._folder, self._target, self._reader, self._given = folder, target, reader, given
-        self._pending: list[Columns] = []
-        self._memory: list[Columns] = []
+        capacity = PART_BATCHES * batch_rows(reader.input_bytes)
+        self._free = [new_columns(capacity) for _ in range(PARTS_UNDER_WAY + 1)]
+        self._rows = self._batches = 0
+        self._memory: list[NDArray[np.int64]] = []
         self._parts: list[_Part] = []
-        self._waiting: list[Future[pa.RecordBatch | None]] = []
+        self._waiting: list[tuple[Columns, Future[pa.RecordBatch | None]]] = []
         self._layouts: dict[int, set[tuple[Layout, ...]]] = {}
 
     def write(self) -> DamageLog:
@@ -130,9 +133,9 @@ class _Writer:
                     damage.write(damage_batch(batch.source, batch.damages))
                 self._gather(batch)
                 self._reader.recycle(batch)
-                if len(self._pending) == PART_BATCHES:
+                if self._batches == PART_BATCHES:
                     self._encode(pool, p2m)
-            if self._pending or not self._parts:
+            if self._rows or not self._parts:
                 self._encode(pool, p2m)
             self._wait(p2m, 0)
         return log
@@ -140,27 +143,31 @@ class _Writer:
     def _gather(self, batch: Batch) -> None:
         if batch.buffer is None or batch.count == 0:
             return
-        self._pending.append(columns_of(batch))
         if batch.memory:
-            self._memory.append(columns_of(batch, batch.buffer.rows.memory[: batch.memory]))
+            self._memory.append(batch.buffer.rows.memory[: batch.memory] + np.int64(self._rows))
+        self._rows = append(self._free[-1], self._rows, batch)
+        self._batches += 1
 
     def _encode(self, pool: ThreadPoolExecutor, p2m: TableWriter) -> None:
         """Hand what has gathered to the pool as the next part."""
-        path = self._folder / "events" / f"part-{len(self._parts):05}.parquet"
-        untimed = {int(p) for x in self._pending for p in np.unique(x.pcpu[~x.tsc_known])}
+        buffer = self._free.pop()
+        columns = rows_of(buffer, slice(0, self._rows))
+        memory = rows_of(columns, np.concatenate(self._memory)) if self._memory else None
         xen = (self._given or infer_release(self._reader.tally)).layout
-        for columns in self._memory:
-            for event in present_events(columns):
-                self._layouts.setdefault(event.id, set()).add(event.layouts_in(xen))
-        self._parts.append(_Part(path, frozenset(untimed)))
-        self._waiting.append(pool.submit(_encode_part, path, self._pending, self._memory, xen))
-        self._pending, self._memory = [], []
+        for event in present_events(memory) if memory else ():
+            self._layouts.setdefault(event.id, set()).add(event.layouts_in(xen))
+        path = self._folder / "events" / f"part-{len(self._parts):05}.parquet"
+        self._parts.append(_Part(path, frozenset(np.unique(columns.pcpu[~columns.tsc_known]).tolist())))
+        self._waiting.append((buffer, pool.submit(_encode_part, path, columns, memory, xen)))
+        self._rows, self._batches, self._memory = 0, 0, []
         self._wait(p2m, PARTS_UNDER_WAY)
 
     def _wait(self, p2m: TableWriter, most: int) -> None:
         """Wait until at most so many parts are under way; an error in one of them is raised here."""
         while len(self._waiting) > most:
-            rows = self._waiting.pop(0).result()
+            buffer, part = self._waiting.pop(0)
+            rows = part.result()
+            self._free.append(buffer)
             if rows is not None:
                 p2m.write(rows)
 
@@ -180,10 +187,10 @@ class _Writer:
                             p2m.write(p2m_batch(columns, xen))
 
 
-def _encode_part(path: Path, parts: list[Columns], memory: list[Columns], xen: str) -> pa.RecordBatch | None:
+def _encode_part(path: Path, columns: Columns, memory: Columns | None, xen: str) -> pa.RecordBatch | None:
     """Write a part of ``events``; returns the rows of ``p2m`` that belong to it."""
-    write_table(path, [events_batch(concatenate(parts))] if parts else [], arrow_schema("events"))
-    return p2m_batch(concatenate(memory), xen) if memory else None
+    write_table(path, [events_batch(columns)], arrow_schema("events"))
+    return p2m_batch(memory, xen) if memory else None
 
 
 def _with_first_tsc(path: Path, pcpus: Pcpus) -> Iterator[pa.RecordBatch]:

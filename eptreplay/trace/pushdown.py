@@ -1,14 +1,17 @@
 """``scan_xentrace``: a Polars LazyFrame straight from a xentrace file, which decodes only what a query can need.
 
-A filter on ``pcpu`` selects windows by their CPU_CHANGE, one on ``tsc`` by their first and last TSC. Every row that
-is decoded is filtered again, so a query's result does not depend on any of this.
+A filter on ``pcpu`` selects windows by their CPU_CHANGE, one on ``tsc`` by the lowest and highest TSC in them. Every
+row that is decoded is filtered again, so a query's result does not depend on any of this. A file with damage in a
+selected window is read as a whole; what stands in windows of other pCPUs is not looked at.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -33,17 +36,27 @@ def scan_xentrace(path: str | os.PathLike[str]) -> pl.LazyFrame:
 
     Columns are those of the table ``events`` with ``source`` 0. Filters ``pcpu`` and ``tsc`` against literals, joined
     by ``&``, decide which windows of a plain file are decoded. A damaged file is read tolerantly, as by ``ingest``.
-    Raises UsageError for standard input, which cannot be read twice; InputError, when collected, if the file holds no
-    record.
+    Raises UsageError for standard input and other pipes, which cannot be read twice; InputError, when collected, if
+    the file holds no record.
     """
-    if os.fspath(path) == "-":
+    if _is_pipe(path):
         raise UsageError(
-            "standard input cannot be scanned: it is read more than once; ingest it, then scan the dataset"
+            f"{path}: a pipe cannot be scanned, since it is read more than once; ingest it, then scan that"
         )
     Source(path, digest=False).close()
     scanner = _Scanner(os.fspath(path))
     schema = pl.DataFrame(arrow_schema("events").empty_table()).schema
     return register_io_source(scanner.frames, schema=schema)
+
+
+def _is_pipe(path: str | os.PathLike[str]) -> bool:
+    if os.fspath(path) == "-":
+        return True
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False  # opening it says what is wrong
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @dataclass
@@ -72,27 +85,36 @@ class _Scanner:
                 return
 
     def _batches(self, pcpus: Range, time: Range) -> Iterator[pa.RecordBatch]:
-        offsets = None if any(self.path.lower().endswith(suffix) for suffix in MAGIC) else window_offsets(self.path)
-        chosen = offsets and _chosen(offsets, pcpus)
+        compressed = any(self.path.lower().endswith(suffix) for suffix in MAGIC)
+        offsets = None if compressed else window_offsets(self.path)
+        chosen = _chosen(offsets, pcpus) if offsets and offsets.offset.size else None
         summary = summarise_windows(self.path, chosen) if chosen and chosen.offset.size else None
-        if chosen and summary is None and not chosen.offset.size:
+        if chosen and summary:
+            yield from self._needed_windows(chosen, *summary, time)
+        elif chosen and not chosen.offset.size:
             self.decoded = 0
-        elif chosen and summary:
-            windows, known = summary
-            needed = _needed(windows, known, time)
-            self.decoded = int(needed.sum())
-            for stretch in stretches(windows.pcpu, needed):
-                reader, source = read_stretch(self.path, chosen, windows, stretch, KEEP_ALL)
-                for batch in reader:
-                    yield from _rows(reader, batch, known, source.file_offset)
         else:
             self.decoded = None
-            first_pass = Reader([self.path], digest=False)
-            for batch in first_pass:
-                first_pass.recycle(batch)
-            reader = Reader([self.path], keep=KEEP_ALL, digest=False)
+            yield from self._whole_file()
+
+    def _needed_windows(
+        self, chosen: Offsets, windows: st.Windows, known: st.Pcpus, time: Range
+    ) -> Iterator[pa.RecordBatch]:
+        needed = _needed(windows, known, time)
+        self.decoded = int(needed.sum())
+        for stretch in stretches(windows.pcpu, needed):
+            reader, source = read_stretch(self.path, chosen, windows, stretch, KEEP_ALL)
             for batch in reader:
-                yield from _rows(reader, batch, first_pass.pcpus, lambda offset: offset)
+                yield from _rows(reader, batch, known, source.file_offset)
+
+    def _whole_file(self) -> Iterator[pa.RecordBatch]:
+        """Read everything, damage included, twice: the first TSC of a pCPU may come late."""
+        first_pass = Reader([self.path], digest=False)
+        for batch in first_pass:
+            first_pass.recycle(batch)
+        reader = Reader([self.path], keep=KEEP_ALL, digest=False)
+        for batch in reader:
+            yield from _rows(reader, batch, first_pass.pcpus, lambda offset: offset)
 
 
 def _chosen(offsets: Offsets, pcpus: Range) -> Offsets:

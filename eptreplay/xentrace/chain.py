@@ -15,7 +15,7 @@ from eptreplay.xentrace.table import CLASS_COUNT, Table, slot_of
 
 LOOKAHEAD = 1024
 CHAIN_RECORDS = 6
-"""So many legal records of known events in a row are no accident: of random words under one in 2,000 starts one."""
+"""So many legal records of known events in a row are no accident; one may be, as payload words are not random."""
 ACCEPT_RECORDS = 4
 """So many records of any known class behind a record of an unknown event or length, and it is accepted as it is."""
 
@@ -67,6 +67,12 @@ def is_known(words: Words, avail: int, pos: int, table: Table) -> bool:
 
 
 @kernel
+def names_class(head: int, table: Table) -> bool:
+    """Tell whether a header word's event is of one of Xen's classes and of a subclass."""
+    return table.classes[(head >> 16) & 0xFFF] < CLASS_COUNT and (head >> 12) & 0xF != 0
+
+
+@kernel
 def has_known_class(words: Words, avail: int, pos: int, table: Table) -> bool:
     """Tell whether a whole record of a known class and a subclass stands at ``pos``: any Xen could have written it."""
     if pos + 4 > avail:
@@ -76,7 +82,7 @@ def has_known_class(words: Words, avail: int, pos: int, table: Table) -> bool:
         return False
     if head >> 31 and load(words, pos + 8) >> 31:
         return False
-    return table.classes[(head >> 16) & 0xFFF] < CLASS_COUNT and (head >> 12) & 0xF != 0
+    return names_class(head, table)
 
 
 @kernel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from eptreplay.xentrace.chain import Words
 from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.reader import Batch
 from eptreplay.xentrace.record import EVENT_MASK
-from eptreplay.xentrace.state import PLACE_KNOWN, TSC_KNOWN
+from eptreplay.xentrace.state import NOT_NEGATIVE, PLACE_KNOWN, TSC_KNOWN, Rows
 
 PAYLOAD_WORDS = 7
 
@@ -35,70 +34,72 @@ class Columns(NamedTuple):
 
 
 @kernel
-def read_headers(
-    words: Words,
-    pos: NDArray[np.int32],
-    event: NDArray[np.uint32],
-    timed: NDArray[np.bool_],
-    n: NDArray[np.uint8],
-    first: NDArray[np.int32],
-) -> int:
-    """Read the headers of the records at byte positions ``pos``, and where in ``words`` their payloads begin.
-
-    Returns the greatest number of payload words among them.
-    """
-    longest = 0
-    for row in range(pos.size):
-        i = i64(pos[row]) >> 2
+def _fill(words: Words, base: int, rows: Rows, at: int, count: int, out: Columns) -> None:
+    """Write ``count`` rows, read from where they stand in ``words``, to ``out`` from row ``at`` on."""
+    pos_in, tsc_in, place_in, pcpu_in, flags_in = rows.pos, rows.tsc, rows.place, rows.pcpu, rows.flags
+    offset, pcpu, tsc, tsc_known, timed = out.offset, out.pcpu, out.tsc, out.tsc_known, out.timed
+    event, run_dom, run_vcpu, place_known, n = out.event, out.run_dom, out.run_vcpu, out.place_known, out.n
+    w0, w1, w2, w3, w4, w5, w6 = (
+        out.words[0], out.words[1], out.words[2], out.words[3], out.words[4], out.words[5], out.words[6],
+    )  # fmt: skip
+    for row in range(count):
+        to = at + row
+        i = (i64(pos_in[row]) >> 2) & NOT_NEGATIVE
         head = i64(words[i])
-        event[row] = head & EVENT_MASK
-        timed[row] = head >> 31
-        n[row] = (head >> 28) & 7
-        first[row] = i + 1 + 2 * (head >> 31)
-        longest = max(longest, (head >> 28) & 7)
-    return longest
+        length = (head >> 28) & 7
+        first = (i + 1 + 2 * (head >> 31)) & NOT_NEGATIVE
+        offset[to] = base + pos_in[row]
+        pcpu[to] = pcpu_in[row]
+        tsc[to] = tsc_in[row]
+        tsc_known[to] = flags_in[row] & TSC_KNOWN != 0
+        timed[to] = head >> 31
+        event[to] = head & EVENT_MASK
+        run_dom[to] = place_in[row] & 0xFFFF
+        run_vcpu[to] = place_in[row] >> 16
+        place_known[to] = flags_in[row] & PLACE_KNOWN != 0
+        n[to] = length
+        # Masks, not branches: lengths are as good as random.
+        w0[to] = i64(words[first]) & -(length > 0)
+        w1[to] = i64(words[first + 1]) & -(length > 1)
+        w2[to] = i64(words[first + 2]) & -(length > 2)
+        w3[to] = i64(words[first + 3]) & -(length > 3)
+        w4[to] = i64(words[first + 4]) & -(length > 4)
+        w5[to] = i64(words[first + 5]) & -(length > 5)
+        w6[to] = i64(words[first + 6]) & -(length > 6)
 
 
-@kernel
-def gather_word(
-    words: Words, first: NDArray[np.int32], n: NDArray[np.uint8], word: int, out: NDArray[np.uint32]
-) -> None:
-    """Read payload word ``word`` of each record; zero where a record does not have it. One column at a time is fastest."""
-    for row in range(first.size):
-        value = words[i64(first[row]) + word]
-        out[row] = value if n[row] > word else 0
-
-
-def columns_of(batch: Batch, chosen: slice | NDArray[np.int32] = slice(None)) -> Columns:
-    """Return the rows of a batch, or the ``chosen`` ones, as columns of their own memory; then it may be recycled."""
-    if batch.buffer is None:
-        raise ValueError("the batch has no rows")
-    rows, source = batch.buffer.rows, batch.buffer.words
-    pos, place = rows.pos[: batch.count][chosen], rows.place[: batch.count][chosen]
-    flags = rows.flags[: batch.count][chosen]
-    count = pos.size
-    event, timed, n = np.empty(count, np.uint32), np.empty(count, np.bool_), np.empty(count, np.uint8)
-    first = np.empty(count, np.int32)
-    longest = read_headers(source, pos, event, timed, n, first)
-    words = np.zeros((PAYLOAD_WORDS, count), np.uint32)
-    for word in range(longest):
-        gather_word(source, first, n, word, words[word])
-    return Columns(
-        source=np.full(count, batch.source, np.int16),
-        offset=pos.astype(np.int64) + batch.base,
-        pcpu=rows.pcpu[: batch.count][chosen].copy(),
-        tsc=rows.tsc[: batch.count][chosen].copy(),
-        tsc_known=(flags & TSC_KNOWN).astype(np.bool_),
-        timed=timed,
-        event=event,
-        run_dom=place.astype(np.uint16),
-        run_vcpu=(place >> np.uint32(16)).astype(np.uint16),
-        place_known=(flags & PLACE_KNOWN).astype(np.bool_),
-        n=n,
-        words=words,
+def new_columns(capacity: int) -> Columns:
+    """Return columns of ``capacity`` rows, not filled; the system provides their memory as they are."""
+    types = {
+        "source": np.int16, "pcpu": np.uint16, "event": np.uint32, "run_dom": np.uint16, "run_vcpu": np.uint16,
+        "n": np.uint8, "tsc_known": np.bool_, "timed": np.bool_, "place_known": np.bool_, "words": np.uint32,
+    }  # fmt: skip
+    return Columns._make(
+        np.empty((PAYLOAD_WORDS, capacity) if name == "words" else capacity, types.get(name, np.int64))
+        for name in Columns._fields
     )
 
 
-def concatenate(parts: Sequence[Columns]) -> Columns:
-    """Return the rows of several columns behind each other."""
-    return Columns._make(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True))
+def rows_of(columns: Columns, rows: slice | NDArray[np.int64]) -> Columns:
+    """Return chosen rows: views for a slice, copies for row numbers."""
+    return Columns._make(field[..., rows] for field in columns)
+
+
+def append(columns: Columns, at: int, batch: Batch) -> int:
+    """Write the rows of a batch behind the first ``at`` rows of ``columns``; returns how many there are then.
+
+    The batch may be recycled afterwards.
+    """
+    if batch.buffer is None:
+        return at
+    end = at + batch.count
+    _fill(batch.buffer.words, batch.base, batch.buffer.rows, at, batch.count, columns)
+    columns.source[at:end] = batch.source
+    return end
+
+
+def columns_of(batch: Batch) -> Columns:
+    """Return the rows of a batch as columns of their own memory; the batch may be recycled afterwards."""
+    columns = new_columns(batch.count)
+    append(columns, 0, batch)
+    return columns

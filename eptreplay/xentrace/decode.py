@@ -24,6 +24,7 @@ from eptreplay.xentrace.chain import (
     is_window_start,
     known_chain,
     load,
+    names_class,
     record_bytes,
 )
 from eptreplay.xentrace.jit import i64, kernel
@@ -34,9 +35,6 @@ from eptreplay.xentrace.table import ACTION_SHIFT, KEEP, MEMORY, ON_LOST, ON_RUN
 
 KEEP_NONE, KEEP_EPT, KEEP_ALL = 0, KEEP, 1 << 31
 """Which records become rows: none (totals only), those of ``--events ept``, all."""
-
-NOT_NEGATIVE = (1 << 48) - 1
-"""Masked with it, an index visibly is not negative, and the compiler drops the code that counts from the end."""
 
 LEGAL, WRONG_END, SEEK, CUT = range(4)
 """Verdicts on a record: believe it, doubt the window's end, look for the next good one, the file ends inside it."""
@@ -220,7 +218,7 @@ def _read_records(
     untimed_rows, count, actions = 0, 0, 0
     verdict = LEGAL
     while pos < stop and lost_room:
-        i, out = (pos >> 2) & NOT_NEGATIVE, row & NOT_NEGATIVE
+        i, out = (pos >> 2) & st.NOT_NEGATIVE, row & st.NOT_NEGATIVE
         head = i64(words[i])
         has_tsc = head >> 31
         length = (head >> 28) & 7
@@ -259,13 +257,13 @@ def _read_records(
         place_out[out] = place & 0xFFFFFFFF
         pcpu_out[out] = pcpu
         flags_out[out] = (timed > 0) | (place >= 0) << 1
-        memory_out[memory_rows & NOT_NEGATIVE] = row
+        memory_out[memory_rows & st.NOT_NEGATIVE] = row
         kept = ((attribute | KEEP_ALL) & keep) != 0
         memory_rows += kept & (attribute & MEMORY != 0)
         untimed_rows += kept & (timed == 0)
         row += kept
-        action_pos[actions & NOT_NEGATIVE] = pos
-        action_tsc[actions & NOT_NEGATIVE] = tsc
+        action_pos[actions & st.NOT_NEGATIVE] = pos
+        action_tsc[actions & st.NOT_NEGATIVE] = tsc
         actions += action > ON_RUNSTATE
         place = place_after(action == ON_RUNSTATE, head, i64(words[first]), place)
         events[slot] += 1
@@ -287,7 +285,7 @@ def _read_records(
         totals[st.TSC_LOW] = min(totals[st.TSC_LOW], low)
         totals[st.TSC_HIGH] = max(totals[st.TSC_HIGH], high)
     if verdict != LEGAL:
-        _leave_records(words, avail, cursor, pcpus, damages, tally, verdict)
+        _leave_records(words, avail, cursor, pcpus, table, damages, tally, verdict)
         return st.GO_ON
     if pos < stop:
         return st.FLUSH
@@ -299,7 +297,7 @@ def _read_records(
 
 @kernel
 def _leave_records(
-    words: Words, avail: int, cursor: Cursor, pcpus: Pcpus, damages: Damages, tally: Tally, verdict: int
+    words: Words, avail: int, cursor: Cursor, pcpus: Pcpus, table: Table, damages: Damages, tally: Tally, verdict: int
 ) -> None:
     """Act on a verdict other than LEGAL about the record at POS."""
     pos = cursor[st.POS]
@@ -314,15 +312,18 @@ def _leave_records(
         end_skip(cursor, pcpus, damages, tally, avail, st.AT_WINDOW)
         cursor[st.WINDOW_END] = st.OPEN_END
     else:
-        begin_skip(words, avail, cursor, pos, st.SEEK_RECORD, _reason(words, avail, cursor))
+        begin_skip(words, avail, cursor, pos, st.SEEK_RECORD, _reason(words, avail, cursor, table))
 
 
 @kernel
-def _reason(words: Words, avail: int, cursor: Cursor) -> int:
+def _reason(words: Words, avail: int, cursor: Cursor, table: Table) -> int:
+    """Say what is wrong with the record at POS."""
     pos = cursor[st.POS]
     if pos + 4 > avail:
         return st.OVERRUN
     head = load(words, pos)
+    if not names_class(head, table):
+        return st.BAD_RECORD
     if pos + record_bytes(head) > cursor[st.WINDOW_END] - cursor[st.BASE]:
         return st.OVERRUN
     return st.BAD_TSC if head >> 31 and load(words, pos + 8) >> 31 else st.BAD_RECORD

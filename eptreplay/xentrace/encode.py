@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.xentrace.catalogue import by_name
+from eptreplay.xentrace.catalogue.layout import MAX_WORDS
 from eptreplay.xentrace.jit import i64, kernel
-from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, MAX_PCPUS, header
+from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, EVENT_MASK, MAX_PCPUS, header
 from eptreplay.xentrace.release import ASSUMED_RELEASE
+
+CPU_CHANGE_WORDS = 2
 
 
 @kernel
@@ -76,9 +79,18 @@ class Trace:
         self.add_raw(event.id, known.pack(values), tsc=tsc)
 
     def add_raw(self, event: int, words: Sequence[int] = (), *, tsc: int | None = None) -> None:
-        """Add a record by event id and payload words. Raises ValueError if no window was begun."""
+        """Add a record by event id and payload words.
+
+        Raises ValueError if no window was begun, and for what no record can hold.
+        """
         if not self._windows:
             raise ValueError("no window was begun: call window(pcpu) first")
+        if not 0 <= event <= EVENT_MASK:
+            raise ValueError(f"event {event:#x}: expected an id of 28 bits")
+        if len(words) > MAX_WORDS or not all(0 <= word < 1 << 32 for word in words):
+            raise ValueError(f"payload {list(words)}: expected at most {MAX_WORDS} words of 32 bits")
+        if tsc is not None and not 0 <= tsc < 1 << 63:
+            raise ValueError(f"TSC {tsc}: expected 0 to 2^63-1")
         time = () if tsc is None else (tsc & 0xFFFFFFFF, tsc >> 32)
         data = np.array([header(event, len(words), tsc is not None), *time, *words], "<u4")
         self._windows[-1][1].extend(data.tobytes())
@@ -91,12 +103,17 @@ class Trace:
         return b"".join(parts)
 
 
-def window_sizes(event: NDArray[np.uint32], size: NDArray[np.int64], open_bytes: int) -> tuple[list[int], int]:
-    """Return the byte counts of the windows that end before a CPU_CHANGE in these rows, and of the one left open.
+def window_starts(event: NDArray[np.uint32], timed: NDArray[np.bool_], n: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the rows that start a window: records of CPU_CHANGE's id that look otherwise do not."""
+    return np.flatnonzero((event == CPU_CHANGE) & ~timed & (n == CPU_CHANGE_WORDS))
 
-    ``open_bytes``: bytes so far of the window that the first row continues.
+
+def window_sizes(starts: NDArray[np.intp], size: NDArray[np.int64], open_bytes: int) -> tuple[list[int], int]:
+    """Return the byte counts of the windows that end before one of these rows, and of the one left open.
+
+    ``starts``: rows that start a window. ``size``: bytes of each record. ``open_bytes``: bytes so far of the window
+    that the first row continues.
     """
-    starts = np.flatnonzero(event == CPU_CHANGE)
     total = np.concatenate([[0], np.cumsum(size)])
     marks = [*starts.tolist(), size.size]
     sums = [int(total[b] - total[a]) for a, b in zip([0, *(starts + 1).tolist()], marks, strict=True)]

@@ -71,6 +71,11 @@ class ByteSource(Protocol):
         """Release what it holds."""
 
 
+def batch_rows(input_bytes: int) -> int:
+    """Return how many records there can be in a buffer for so many bytes of input."""
+    return (RESERVE_BYTES + input_bytes) // 4
+
+
 class Buffer:
     """Input bytes, and room for as many rows as there can be records in them."""
 
@@ -78,7 +83,7 @@ class Buffer:
         self.bytes = np.zeros(RESERVE_BYTES + size + 2 * LOOKAHEAD, np.uint8)
         self.start = RESERVE_BYTES
         self.avail = 0
-        self.rows = st.new_rows((RESERVE_BYTES + size) // 4)
+        self.rows = st.new_rows(batch_rows(size))
 
     @property
     def words(self) -> NDArray[np.uint32]:

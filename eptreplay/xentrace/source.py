@@ -13,7 +13,9 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from select import select
 from typing import Any, BinaryIO, Self, TypeVar
 
 import zstandard
@@ -89,7 +91,7 @@ class Source:
         self.fault: str | None = None
         self._file = _open(self.path)
         self._size = os.fstat(self._file.fileno()).st_size
-        start = _guard(self.path, lambda: self._file.read(len(MAGIC[".xz"])))
+        start = _guard(self.path, lambda: _first_bytes(self._file))
         self._raw = _Rewound(start, self._file)
         self.suffix = self._compression(start)
         self._digest = hashlib.sha256() if digest else None
@@ -107,7 +109,8 @@ class Source:
         if expected:
             want = MAGIC[expected].hex(" ")
             raise InputError(
-                f"{self.path}: byte 0: expected {expected[1:]} data ({want}) by its name, found {seen}; rename the file"
+                f"{self.path}: byte 0: expected {expected[1:]} data ({want}) by its name, found {seen}"
+                + ("; rename the file" if start else "")
             )
         raise InputError(
             f"{self.path}: byte 0: found {found[1:] if found else ''} data ({seen}) in a file that is not named so;"
@@ -186,24 +189,39 @@ class _Rewound(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, target: Any) -> int | None:  # noqa: ANN401 (any writable buffer, as the base class says)
+    def readinto(self, target: Any) -> int:  # noqa: ANN401 (any writable buffer, as the base class says)
         if self._start:
             count = min(len(self._start), len(target))
             target[:count] = self._start[:count]
             self._start = self._start[count:]
         else:
-            count = self._file.readinto(target) or 0
+            count = _patiently(self._file, partial(self._file.readinto, target))
         self.position += count
         return count
 
 
 def _open(path: str) -> io.FileIO:
     """Open unbuffered: a thread that waits in a buffered read of standard input would hold its lock at exit."""
-    if path == "-":
-        return io.FileIO(0, closefd=False)
-    if Path(path).is_dir():
-        raise InputError(f"{path}: is a directory, expected a xentrace file")
-    return _guard(path, lambda: io.FileIO(path))
+    return _guard(path, lambda: io.FileIO(0, closefd=False) if path == "-" else io.FileIO(path))
+
+
+def _first_bytes(file: io.FileIO) -> bytes:
+    """Return the bytes that tell the compression; a pipe may give them one by one, and there may be fewer in all."""
+    start = memoryview(bytearray(len(MAGIC[".xz"])))
+    done = 0
+    while rest := start[done:]:
+        count = _patiently(file, partial(file.readinto, rest))
+        if not count:
+            break
+        done += count
+    return bytes(start[:done])
+
+
+def _patiently(file: io.FileIO, read: Callable[[], T | None]) -> T:
+    """Return what ``read`` reads, waiting where there is nothing yet: standard input may be set not to block."""
+    while (result := read()) is None:
+        select([file], [], [])
+    return result
 
 
 def _guard(path: str, read: Callable[[], T]) -> T:
@@ -211,5 +229,7 @@ def _guard(path: str, read: Callable[[], T]) -> T:
         return read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a directory, expected a xentrace file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None

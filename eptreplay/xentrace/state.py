@@ -21,6 +21,9 @@ NONE_OPEN = -1
 OPEN_END = 1 << 62
 """Offset of the end of a window whose byte count turned out to be wrong."""
 
+NOT_NEGATIVE = (1 << 48) - 1
+"""Masked with it, an index visibly is not negative, and the compiler drops the code that counts from the end."""
+
 # What to read next.
 AT_WINDOW, IN_WINDOW, SEEK_RECORD, SEEK_WINDOW = range(4)
 

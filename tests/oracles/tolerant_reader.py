@@ -1,6 +1,6 @@
 """The executable specification of reading any bytes at all: ``struct`` calls over one bytes object, damage included.
 
-The rules are those of ``docs/background/damage.md``. What a legal record looks like is data and comes from the catalogue.
+The rules are those of ``docs/background/damage.md``. What a legal record looks like is data: the catalogue's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Record(NamedTuple):
 class Window(NamedTuple):
     """A window as it was read; ``bytes`` is what its CPU_CHANGE says.
 
-    ``first`` to ``high``: of the TSCs in it, None if no record is timed. ``tsc_in``, ``place_in``: the pCPU's before it.
+    ``first`` to ``high``: of the TSCs in it, None if no record is timed. ``tsc_in``, ``place_in``: the pCPU's before.
     """
 
     offset: int
@@ -114,7 +114,7 @@ class Raw(NamedTuple):
     @property
     def of_known_class(self) -> bool:
         """Whether some Xen might write this event."""
-        return self.event >> 16 in CLASS_BITS and self.event >> 12 & 0xF != 0
+        return of_known_class(self.event)
 
 
 @dataclass
@@ -127,6 +127,11 @@ class OpenWindow:
     end: int
     records: int = 0
     tscs: list[int] = field(default_factory=list)
+
+
+def of_known_class(event: int) -> bool:
+    """Tell whether an id has a class of Xen's and a subclass."""
+    return event >> 16 in CLASS_BITS and event >> 12 & 0xF != 0
 
 
 def read_tolerantly(data: bytes) -> Reading:
@@ -233,8 +238,9 @@ class _Reader:
         if pos == len(self.data) and pos < window.end < NO_END:
             self.skip(pos, pos, window.pcpu, "file-end")
         tscs = window.tscs
-        span = (tscs[0], tscs[-1], min(tscs), max(tscs)) if tscs else (None, None, None, None)
-        self.reading.windows.append(Window(window.offset, pcpu, size, window.records, len(tscs), *span, *before))
+        span = (tscs[0], tscs[-1], min(tscs), max(tscs)) if tscs else (None,) * 4
+        known = (window.offset, pcpu, size, window.records, len(tscs))
+        self.reading.windows.append(Window._make((*known, *span, *before)))
         return pos
 
     def read_records(self, pos: int, window: OpenWindow) -> int:
@@ -296,6 +302,11 @@ class _Reader:
         return tscs == sorted(tscs)
 
     def reason(self, pos: int, window: OpenWindow) -> str:
+        header = self.word(pos)
+        if header is None:
+            return "overrun"
+        if not of_known_class(header & 0x0FFFFFFF):
+            return "bad-record"
         raw = self.whole_record(pos)
         if raw is None or raw.end > window.end:
             return "overrun"

@@ -17,9 +17,9 @@ from eptreplay.xentrace.table import slot_events
 from tests.oracles.tolerant_reader import Damage, Reading, Record, Window
 
 
-def read_fast(path: Path, input_bytes: int = INPUT_BYTES) -> Reading:
+def read_fast(path: Path, input_bytes: int = INPUT_BYTES, keep: int = KEEP_ALL) -> Reading:
     """Return what ``Reader`` finds in a file; a file without records gives a reading without records."""
-    reader = Reader([path], keep=KEEP_ALL, digest=False, input_bytes=input_bytes)
+    reader = Reader([path], keep=keep, digest=False, input_bytes=input_bytes)
     reading = Reading()
     try:
         for batch in reader:
@@ -69,16 +69,17 @@ def _windows(batch: Batch) -> list[Window]:
     columns = st.Windows(*(column.tolist() for column in batch.windows))
     spans = zip(columns.first, columns.last, columns.low, columns.high, strict=True)
     before = zip(columns.tsc_in, columns.timed_in, columns.place_in, strict=True)
+    counts = zip(columns.offset, columns.pcpu, columns.bytes, columns.records, columns.timed, strict=True)
     return [
-        Window(
-            *window,
-            *(span if window[-1] else (None, None, None, None)),
-            tsc_in if timed_in else None,
-            None if place_in == st.UNKNOWN else place_in,
+        Window._make(
+            (
+                *count,
+                *(span if count[-1] else (None,) * 4),
+                tsc_in if timed_in else None,
+                None if place_in == st.UNKNOWN else place_in,
+            )
         )
-        for *window, span, (tsc_in, timed_in, place_in) in zip(
-            columns.offset, columns.pcpu, columns.bytes, columns.records, columns.timed, spans, before, strict=True
-        )
+        for count, span, (tsc_in, timed_in, place_in) in zip(counts, spans, before, strict=True)
     ]
 
 

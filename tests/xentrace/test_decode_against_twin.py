@@ -5,21 +5,24 @@ from __future__ import annotations
 import lzma
 import string
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-import numba
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from eptreplay.xentrace.catalogue import by_id
+from eptreplay.xentrace.decode import KEEP_EPT, KEEP_NONE, decode
 from eptreplay.xentrace.source import MAGIC
 from tests.oracles.tolerant_reader import Reading, read_tolerantly
 from tests.xentrace.made_files import CPU_CHANGE, LOST_RECORDS, MAX_PCPUS, files, record, window
-from tests.xentrace.mutants import MUTATIONS, mutate, window_starts
+from tests.xentrace.mutants import MUTATIONS, mutate, seeded, window_starts
 from tests.xentrace.reading import difference, read_fast
 
-COMPILED = not numba.config.DISABLE_JIT
+COMPILED = hasattr(decode, "py_func")
 EXAMPLES = 120 if COMPILED else 25
 INPUT_BYTES = [64, 252, 1024, 4096, 8192, 1 << 16]
 """Bytes read at a time: less than the decoder looks ahead, just as much, more."""
@@ -59,7 +62,7 @@ def small_windows(traces: Path, name: str, size: int) -> bytes:
     """Return the smallest windows near the beginning of a recording, in file order, about ``size`` bytes of them."""
     data = beginning(traces, name, 2_000_000)
     starts = [*window_starts(data), len(data)]
-    windows = sorted(zip(starts, starts[1:], strict=False), key=lambda window: window[1] - window[0])
+    windows = sorted(pairwise(starts), key=lambda window: window[1] - window[0])
     chosen = []
     for start, end in windows:
         if size > 0:
@@ -101,7 +104,7 @@ def test_mutants_of_recordings_are_read_alike(
     check: Check, traces: Path, name: str, mutation: Callable[[Random, bytes], bytes]
 ) -> None:
     data = small_windows(traces, name, 8000 if COMPILED else 2000)
-    rng = Random(f"{name} {mutation.__name__}")
+    rng = seeded(f"{name} {mutation.__name__}")
     for _ in range(12 if COMPILED else 3):
         check(mutation(rng, data), rng.choice(INPUT_BYTES))
 
@@ -111,7 +114,7 @@ def test_mutants_of_recordings_are_read_alike(
 @pytest.mark.parametrize("seed", range(4))
 def test_many_mutants_of_recordings_are_read_alike(check: Check, traces: Path, seed: int) -> None:
     bases = [small_windows(traces, name, size) for name in ("r04", "r12", "r22") for size in (3000, 30_000)]
-    rng = Random(seed)
+    rng = seeded(f"many {seed}")
     for _ in range(500):
         check(mutate(rng, rng.choice(bases)), rng.choice(INPUT_BYTES))
 
@@ -122,6 +125,18 @@ def test_many_mutants_of_recordings_are_read_alike(check: Check, traces: Path, s
 @given(data=files(), rng=st.randoms(use_true_random=False), input_bytes=st.sampled_from(INPUT_BYTES))
 def test_many_mutants_of_made_files_are_read_alike(check: Check, data: bytes, rng: Random, input_bytes: int) -> None:
     check(mutate(rng, data), input_bytes)
+
+
+@pytest.mark.mutation
+@many
+@given(data=files(), rng=st.randoms(use_true_random=False))
+def test_what_is_kept_changes_nothing_else(tmp_path: Path, data: bytes, rng: Random) -> None:
+    path = tmp_path / "made.xentrace"
+    path.write_bytes(mutate(rng, data))
+    everything = read_fast(path)
+    wanted = [r for r in everything.records if (event := by_id(r.event)) and event.ept]
+    for keep, records in ((KEEP_EPT, wanted), (KEEP_NONE, [])):
+        assert not difference(read_fast(path, keep=keep), replace(everything, records=records))
 
 
 VMENTRY, DR_WRITE = 0x81001, 0x8200B

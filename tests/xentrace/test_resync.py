@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from eptreplay.xentrace.decode import KEEP_ALL
 from eptreplay.xentrace.reader import Reader
 from tests.conftest import Unpack
+from tests.xentrace.mutants import seeded
 
 TRIALS = 1000
 DAMAGE_BYTES = 64
@@ -33,14 +35,15 @@ class Rows(NamedTuple):
 
     def part(self, rows: slice) -> Rows:
         """Return some of the rows."""
-        return Rows(*(column[rows] for column in self))
+        return Rows._make(column[rows] for column in self)
 
     def same(self, other: Rows) -> NDArray[np.bool_]:
         """Compare row by row; where a TSC or a place is unknown, what stands there does not matter."""
         flags = self.flags == other.flags
         tsc = (self.tsc == other.tsc) | (self.flags & 1 == 0)
         place = (self.place == other.place) | (self.flags & 2 == 0)
-        return flags & tsc & place & (self.pcpu == other.pcpu)
+        same: NDArray[np.bool_] = flags & tsc & place & (self.pcpu == other.pcpu)
+        return same
 
 
 def read_rows(path: Path) -> Rows:
@@ -50,10 +53,10 @@ def read_rows(path: Path) -> Rows:
     for batch in reader:
         if batch.buffer is not None:
             rows, count = batch.buffer.rows, batch.count
-            columns = (rows.pcpu, rows.tsc, rows.flags, rows.place)
-            parts.append(Rows(rows.pos[:count] + np.int64(batch.base), *(column[:count].copy() for column in columns)))
+            columns = (rows.pos[:count] + np.int64(batch.base), rows.pcpu, rows.tsc, rows.flags, rows.place)
+            parts.append(Rows._make(column[:count].copy() for column in columns))
         reader.recycle(batch)
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -126,23 +129,28 @@ def _match(before: Rows, after: Rows, shift: int) -> NDArray[np.bool_]:
         return before.same(found)
     index = np.searchsorted(found.offset, wanted)
     index[index == found.offset.size] = 0
-    at = Rows(*(column[index] for column in found)) if found.offset.size else before
-    return before.same(at) & (at.offset == wanted)
+    if not found.offset.size:
+        return np.zeros(wanted.size, np.bool_)
+    at = Rows._make(column[index] for column in found)
+    unharmed: NDArray[np.bool_] = before.same(at) & (at.offset == wanted)
+    return unharmed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mishap", [overwriting, cutting, inserting])
-@pytest.mark.parametrize(
-    "name", ["r04", "r12", pytest.param("r20", marks=pytest.mark.recordings)]
-)
+@pytest.mark.parametrize("name", ["r04", "r12", pytest.param("r20", marks=pytest.mark.recordings)])
 def test_untouched_records_are_read_as_if_nothing_had_happened(
-    name: str, mishap: type, unpacked: Unpack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    mishap: Callable[[Random, bytes], Mishap],
+    unpacked: Unpack,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     data = unpacked(name).read_bytes()
     path = tmp_path / "damaged.xentrace"
     path.write_bytes(data)
     before = read_rows(path)
-    rng = Random(f"{name} {mishap.__name__}")
+    rng = seeded(f"{name} {mishap.__name__}")
 
     shares = []
     for _ in range(TRIALS):
@@ -151,7 +159,7 @@ def test_untouched_records_are_read_as_if_nothing_had_happened(
         shares.append(share_unharmed(before, len(data), read_rows(path), damage))
         damage.repair(path, data)
 
-    with capsys.disabled():
-        print(f"\n{name}, {mishap.__name__}: unharmed {mean(shares):.4%} in the mean, {min(shares):.2%} at worst")
+    figures = f"mean {mean(shares):.4%}, worst {min(shares):.2%}"
+    record_property("measured", f"{name}, {mishap.__name__}, {TRIALS} times: untouched records unharmed: {figures}")
     assert path.read_bytes() == data
     assert mean(shares) >= (LEAST_MEAN_R12 if name == "r12" else 0.99)

@@ -1,0 +1,131 @@
+"""Every command and every Python session in README and docs prints what the page shows.
+
+The blocks of a page are run in their order in one empty folder, where ``traces/`` is that of the repository, so a page
+can go on with what it has made before.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import ROOT, TRACES
+from tests.docs.examples import PROMPT, Block, blocks, commands, matches
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_RUN = ("make ", "xentrace ", "git ", ". ")
+"""Commands that need a Xen host or change the working copy; a block that has one of them has no others."""
+FIRST_RUN = "eptreplay: first run:"
+TABLE_WIDTH = 100
+
+
+def runnable(page: Path) -> list[Block]:
+    """Return the blocks of a page that are run."""
+    return [
+        block
+        for block in blocks(page)
+        if block.language == "pycon" or (block.language == "console" and not skipped(block))
+    ]
+
+
+def skipped(block: Block) -> bool:
+    """Tell whether a console block is only to be read."""
+    return all(command.line.startswith(NOT_RUN) for command in commands(block.body))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folder in which a page's examples run, with ``eptreplay`` and ``python`` on the search path."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "eptreplay").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m eptreplay "$@"\n')
+    (programs / "eptreplay").chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "traces").symlink_to(TRACES)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("EPTREPLAY_TRACEBACK", raising=False)
+    monkeypatch.chdir(folder)
+    with pl.Config(tbl_width_chars=TABLE_WIDTH):
+        yield folder
+
+
+def run_console(block: Block) -> None:
+    """Run the commands of a block, and compare what they print."""
+    shell = shutil.which("bash")
+    assert shell
+    for command in commands(block.body):
+        result = subprocess.run(
+            [shell, "-o", "pipefail", "-c", command.line],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        # Whether the kernels have been compiled before depends on who ran what.
+        printed = "".join(line for line in result.stdout.splitlines(keepends=True) if not line.startswith(FIRST_RUN))
+        where = f"{block.page.relative_to(ROOT)}, block at line {block.line}, `{command.line}`"
+        shown = "\n".join(command.output)
+        assert matches(command.output, printed), f"{where}\n--- shown\n{shown}\n--- printed\n{printed}"
+
+
+def run_session(block: Block, names: dict[str, object]) -> None:
+    """Run a Python session with the names that earlier ones of the page have left."""
+    where = f"{block.page.relative_to(ROOT)}"
+    test = doctest.DocTestParser().get_doctest(block.body, names, where, where, block.line)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
+    runner.run(test, out=report.append, clear_globs=False)
+    names.update(test.globs)
+    assert not runner.failures, "".join(report)
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if runnable(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_examples_of_a_page_print_what_it_shows(page: Path) -> None:
+    names: dict[str, object] = {}
+    for block in runnable(page):
+        if block.language == "console":
+            run_console(block)
+        else:
+            run_session(block, names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_block_is_run_as_a_whole_or_not_at_all(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "console":
+            assert block.body.startswith(PROMPT), f"{page}:{block.line}: a console block starts with a command"
+            skip = [command.line.startswith(NOT_RUN) for command in commands(block.body)]
+            assert all(skip) or not any(skip), f"{page}:{block.line}: commands that are run stand among others"
+
+
+def test_an_output_matches_only_what_it_shows() -> None:
+    printed = "first line\nsecond  \n\nfourth 4\n"
+    assert matches(("first line", "second", "", "fourth 4"), printed)
+    assert matches(("first line", "...", "fourth ..."), printed)
+    assert matches(("...",), printed)
+    assert matches((), "")
+    assert not matches(("first line", "fourth 4"), printed)
+    assert not matches(("first line", "..."), "another\n")
+    assert not matches((), printed)
+
+
+def test_the_readme_and_the_tutorial_have_examples_that_are_run() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md"):
+        assert {block.language for block in runnable(page)} == {"console", "pycon"}
