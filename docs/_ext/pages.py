@@ -14,6 +14,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from eptreplay.commands import app
+from eptreplay.trace.lacks import INVISIBLE, LACKS
 from eptreplay.trace.p2m import KINDS, MEMORY_EVENTS, NO_TABLE, UNKNOWN_KIND
 from eptreplay.trace.schema import TABLES
 from eptreplay.xentrace.catalogue import CLASSES, dom0op, extension, gen, hvm, hw, mem, pv, sched, shadow
@@ -67,7 +68,8 @@ def events() -> str:
     for heading, module in EVENT_GROUPS.items():
         own = [documents[f"0x{event.id:07x}"] for event in module.EVENTS]
         name = own[0]["class"]
-        parts += [f"## {heading}", f"Class `{name}`, event mask `{_mask(name)}`.", _introduction(module)]
+        label = f"({heading.lower().replace(' ', '-')})="
+        parts += [f"{label}\n## {heading}", f"Class `{name}`, event mask `{_mask(name)}`.", _introduction(module)]
         rows = sorted((_event_row(event) for event in own), key=lambda row: row[0])
         parts.append(list_table(("id", "event", "TSC", "ept", "payload"), rows, (12, 40, 8, 6, 44)))
     return "\n\n".join(part for part in parts if part)
@@ -124,6 +126,22 @@ def damage_reasons() -> str:
     return list_table(("reason", "what is wrong at that byte"), rows, (20, 80))
 
 
+def lacks() -> str:
+    """Return what a recording may lack: the word that ``info`` prints, the events looked for, and the consequence."""
+    rows = []
+    for lack in LACKS:
+        names = [name for name in lack.events if not name.startswith("RUNSTATE_")]
+        events_text = ", ".join(f"`{name}`" for name in names) or "runstate changes"
+        rows.append((f"`{lack.name}`", events_text, lack.consequence))
+    return list_table(("word", "none of", "what `info` says"), rows, (12, 34, 60))
+
+
+def invisible() -> str:
+    """Return the kinds of p2m writes that stock recordings do not show, by vendor."""
+    rows = [(f"`{vendor}`" if vendor else "unknown", "\n\n".join(lines)) for vendor, lines in INVISIBLE.items()]
+    return list_table(("vendor", "invisible"), rows, (12, 80))
+
+
 def verbs() -> Mapping[str, TyperCommand]:
     """Return the verbs of the command line by name."""
     group = get_command(app)
@@ -172,6 +190,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "table": table,
     "kinds": kinds,
     "damage-reasons": damage_reasons,
+    "lacks": lacks,
+    "invisible": invisible,
     "verb": verb,
 }
 """Generators by the name that pages use."""

@@ -11,7 +11,7 @@ from eptreplay.commands.options import Force, Output, Sources, Strict, TscHz, Xe
 
 EXAMPLES = (
     "Examples: eptreplay ingest trace.xentrace -o trace.ds"
-    " | xentrace -D -e all - | eptreplay ingest - -o live.ds --events all"
+    " | xentrace -D -e all /dev/stdout | eptreplay ingest - -o live.ds --events all"
 )
 
 

@@ -12,6 +12,10 @@ Sources = Annotated[
         metavar="SRC...", help="xentrace files, also .zst .gz .xz, or - ; several are one recording, in order"
     ),
 ]
+SourcesOrDataset = Annotated[
+    list[str],
+    typer.Argument(metavar="SRC...", help="xentrace files, also .zst .gz .xz, or - ; several are one; or one dataset"),
+]
 Xen = Annotated[
     str | None, typer.Option(metavar="RELEASE", help="Xen release that wrote it, such as 4.17 [default: inferred]")
 ]

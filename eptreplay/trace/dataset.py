@@ -16,8 +16,8 @@ MANIFEST = "manifest.json"
 TRACE_KIND = "trace"
 
 _KEYS = {
-    "options", "source", "sources", "records", "windows", "pcpus", "events", "first_tsc", "span_ticks", "span_ns",
-    "timed_records", "tsc_hz", "tsc_steps_back", "xen", "vendor", "bytes_decoded", "bytes_skipped", "damage",
+    "options", "parts", "source", "sources", "records", "windows", "pcpus", "events", "first_tsc", "span_ticks",
+    "span_ns", "timed_records", "tsc_hz", "tsc_steps_back", "xen", "vendor", "bytes_decoded", "bytes_skipped", "damage",
     "damage_total", "lost_records", "p2m", "missing",
 }  # fmt: skip
 _FILES = {MANIFEST, *(f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv", ".arrow"))}
@@ -66,11 +66,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def table_files(folder: str | os.PathLike[str], table: str) -> list[Path]:
-    """Return the Parquet files of a table in order; raises InputError if the dataset lost one."""
-    root = Path(folder)
-    files = sorted((root / "events").glob("part-*.parquet")) if table == "events" else [root / f"{table}.parquet"]
-    expected = [root / "events" / f"part-{i:05}.parquet" for i in range(max(len(files), 1))]
-    for path in expected if table == "events" else files:
-        if not path.is_file():
+    """Return the Parquet files of a table in order; raises InputError if ``folder`` is no dataset, or lost one."""
+    root, count = Path(folder), read_manifest(folder)["parts"]
+    parts = [root / _PARTS / f"part-{number:05}.parquet" for number in range(count)]
+    files = parts if table == "events" else [root / f"{table}.parquet"]
+    for path in files:
+        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a folder cannot be searched)
             raise InputError(f"{path}: missing, so the dataset is incomplete; ingest the recording again")
     return files

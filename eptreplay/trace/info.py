@@ -14,7 +14,7 @@ from eptreplay.xentrace.reader import Progress, Reader
 
 LARGE_BYTES = 1_000_000_000
 """From this size on the hash of a raw file, which costs more than reading it, and its p2m counts are left out."""
-_MANIFEST_ONLY = ("kind", "eptreplay", "options")
+_MANIFEST_ONLY = ("kind", "eptreplay", "options", "parts")
 
 
 def info(

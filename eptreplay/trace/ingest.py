@@ -24,7 +24,7 @@ from eptreplay import __version__
 from eptreplay.errors import UsageError
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import MANIFEST, TRACE_KIND, is_replaceable_dataset
-from eptreplay.trace.p2m import MEMORY_EVENTS, p2m_batch, present_events
+from eptreplay.trace.p2m import MEMORY_EVENTS, are_memory_records, p2m_batch, present_events
 from eptreplay.trace.schema import SCHEMA_VERSION, arrow_schema
 from eptreplay.trace.summary import Assumptions, DamageLog, Document, summarise
 from eptreplay.trace.tables import (
@@ -87,6 +87,7 @@ def ingest(
                 "kind": TRACE_KIND,
                 "eptreplay": __version__,
                 "options": {"events": events, "xen": xen, "tsc_hz": tsc_hz, "strict": strict},
+                "parts": writer.parts,
                 **{name: summary[name] for name in summary if name != "schema"},
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -139,6 +140,11 @@ class _Writer:
                 self._encode(pool, p2m)
             self._wait(p2m, 0)
         return log
+
+    @property
+    def parts(self) -> int:
+        """Number of files that ``events`` consists of."""
+        return len(self._parts)
 
     def _gather(self, batch: Batch) -> None:
         if batch.buffer is None or batch.count == 0:
@@ -205,9 +211,9 @@ def _with_first_tsc(path: Path, pcpus: Pcpus) -> Iterator[pa.RecordBatch]:
 
 def _memory_columns(path: Path) -> Iterator[Columns]:
     """Yield the memory records of a part."""
-    wanted = pa.array([event.id for event in MEMORY_EVENTS], pa.uint32())
     with pq.ParquetFile(path) as file:
-        for rows in file.iter_batches(MEND_ROWS):
-            memory = rows.filter(pc.is_in(rows["event"], wanted))
-            if memory.num_rows:
-                yield columns_of_events(memory)
+        for batch in file.iter_batches(MEND_ROWS):
+            columns = columns_of_events(batch)
+            rows = np.flatnonzero(are_memory_records(columns))
+            if rows.size:
+                yield rows_of(columns, rows)

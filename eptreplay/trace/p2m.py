@@ -12,6 +12,7 @@ from eptreplay.xentrace.catalogue import EVENTS, class_of
 from eptreplay.xentrace.catalogue.event import Event
 from eptreplay.xentrace.catalogue.layout import Field
 from eptreplay.xentrace.columns import Columns
+from eptreplay.xentrace.table import MEMORY, event_table
 
 KINDS = {
     "MEM_SET_P2M_ENTRY": "set",
@@ -87,6 +88,16 @@ def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
         kind = schema.field(name).type
         arrays[name] = masked(numbers.astype(kind.to_pandas_dtype()), known[name], kind)
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def are_memory_records(columns: Columns) -> NDArray[np.bool_]:
+    """Tell which records make a row of ``p2m``, as the decoder does: memory events in a shape that some Xen writes."""
+    table = event_table()
+    event = columns.event.astype(np.int64)
+    attribute = table.attributes[table.classes[event >> 16].astype(np.int64) << 16 | event & 0xFFFF]
+    shape = columns.n | columns.timed.astype(np.uint8) << 3
+    legal: NDArray[np.bool_] = (attribute & MEMORY != 0) & (attribute >> shape & 1 != 0)
+    return legal
 
 
 def present_events(columns: Columns) -> list[Event]:

@@ -7,7 +7,7 @@ import os
 import polars as pl
 
 from eptreplay.errors import UsageError
-from eptreplay.trace.dataset import read_manifest, table_files
+from eptreplay.trace.dataset import table_files
 from eptreplay.trace.schema import TABLES
 
 
@@ -16,7 +16,6 @@ def scan(dataset: str | os.PathLike[str], table: str = "events") -> pl.LazyFrame
 
     Raises InputError if ``dataset`` is no dataset, UsageError if it has no such table.
     """
-    read_manifest(dataset)
     if table not in TABLES:
         raise UsageError(f"no table is called '{table}'; expected one of {', '.join(TABLES)}")
     return pl.scan_parquet(table_files(dataset, table), glob=False)

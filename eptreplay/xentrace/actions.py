@@ -52,19 +52,21 @@ def carry_out(  # noqa: C901, PLR0912 (one branch per event)
     4.7 these records name the domain only, since 4.8 the vCPU as well.
     """
     classes, attributes, totals, sets = table.classes, table.attributes, tally.totals, tally.sets
-    action_pos, action_tsc, samples = rows.action_pos, rows.action_tsc, tally.samples
+    action_pos, samples = rows.action_pos, tally.samples
     pcpu = cursor[st.PCPU]
     prev_tsc, next_key, next_tsc = pcpus.prev_tsc[pcpu], pcpus.next_key[pcpu], pcpus.next_tsc[pcpu]
     if pcpus.epoch[pcpu] != cursor[st.EPOCH]:
         prev_tsc = next_key = st.UNKNOWN  # records that nobody can attribute were skipped, or another source began
     sample, sample_limit = cursor[st.SAMPLES], samples.shape[1]
     for k in range(count):
-        i, tsc = i64(action_pos[k]) >> 2, action_tsc[k]
+        i = (i64(action_pos[k]) >> 2) & st.NOT_NEGATIVE
         head = i64(words[i])
         slot = (i64(classes[(head >> 16) & 0xFFF]) << 16) | (head & 0xFFFF)
         action = i64(attributes[slot]) >> tb.ACTION_SHIFT
         length = (head >> 28) & 7
         first = i + 1 + 2 * (head >> 31)
+        # Only of the scheduler's records and of LOST_RECORDS, which all carry one.
+        tsc = i64(words[i + 1]) | (i64(words[i + 2]) & 0x7FFFFFFF) << 32
         if action == tb.ON_EXIT:
             totals[st.EXITS] += 1
             totals[st.SVM_REASONS] += (i64(words[first]) & 0x7FFFFFFF) >= FIRST_SVM_REASON

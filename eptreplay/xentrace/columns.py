@@ -59,13 +59,13 @@ def _fill(words: Words, base: int, rows: Rows, at: int, count: int, out: Columns
         place_known[to] = flags_in[row] & PLACE_KNOWN != 0
         n[to] = length
         # Masks, not branches: lengths are as good as random.
-        w0[to] = i64(words[first]) & -(length > 0)
-        w1[to] = i64(words[first + 1]) & -(length > 1)
-        w2[to] = i64(words[first + 2]) & -(length > 2)
-        w3[to] = i64(words[first + 3]) & -(length > 3)
-        w4[to] = i64(words[first + 4]) & -(length > 4)
-        w5[to] = i64(words[first + 5]) & -(length > 5)
-        w6[to] = i64(words[first + 6]) & -(length > 6)
+        w0[to] = i64(words[first]) & -i64(length > 0)
+        w1[to] = i64(words[first + 1]) & -i64(length > 1)
+        w2[to] = i64(words[first + 2]) & -i64(length > 2)
+        w3[to] = i64(words[first + 3]) & -i64(length > 3)
+        w4[to] = i64(words[first + 4]) & -i64(length > 4)
+        w5[to] = i64(words[first + 5]) & -i64(length > 5)
+        w6[to] = i64(words[first + 6]) & -i64(length > 6)
 
 
 def new_columns(capacity: int) -> Columns:

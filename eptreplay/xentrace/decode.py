@@ -184,7 +184,7 @@ def _judge(words: Words, avail: int, pos: int, end: int, table: Table) -> int:
 
 
 @kernel
-def _read_records(
+def _read_records(  # noqa: C901, PLR0915 (calls within the loop would cost more than the work that they do)
     words: Words,
     avail: int,
     final: bool,
@@ -212,7 +212,7 @@ def _read_records(
     classes, attributes, events, totals = table.classes, table.attributes, tally.events, tally.totals
     pos_out, tsc_out, place_out = rows.pos, rows.tsc, rows.place
     pcpu_out, flags_out, memory_out = rows.pcpu, rows.flags, rows.memory
-    action_pos, action_tsc = rows.action_pos, rows.action_tsc
+    action_pos = rows.action_pos
     row, memory_rows, lost_room = cursor[st.ROWS], cursor[st.MEMORY_ROWS], damages.offset.size - cursor[st.DAMAGES]
     first_tsc, first_in_window = pcpus.first, timed - cursor[st.WINDOW_TIMED] + 1
     untimed_rows, count, actions = 0, 0, 0
@@ -263,7 +263,6 @@ def _read_records(
         untimed_rows += kept & (timed == 0)
         row += kept
         action_pos[actions & st.NOT_NEGATIVE] = pos
-        action_tsc[actions & st.NOT_NEGATIVE] = tsc
         actions += action > ON_RUNSTATE
         place = place_after(action == ON_RUNSTATE, head, i64(words[first]), place)
         events[slot] += 1

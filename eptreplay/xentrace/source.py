@@ -91,9 +91,13 @@ class Source:
         self.fault: str | None = None
         self._file = _open(self.path)
         self._size = os.fstat(self._file.fileno()).st_size
-        start = _guard(self.path, lambda: _first_bytes(self._file))
+        try:
+            start = _guard(self.path, lambda: _first_bytes(self._file))
+            self.suffix = self._compression(start)
+        except InputError:
+            self.close()
+            raise
         self._raw = _Rewound(start, self._file)
-        self.suffix = self._compression(start)
         self._digest = hashlib.sha256() if digest else None
         self._chunks = EXPANDERS[self.suffix](io.BufferedReader(self._raw)) if self.suffix else None
         self._rest = memoryview(b"")

@@ -92,7 +92,6 @@ class Rows(NamedTuple):
     flags: NDArray[np.uint8]
     memory: NDArray[np.int32]  # rows that belong into p2m.parquet
     action_pos: NDArray[np.int32]  # records of one window that the decoder itself acts upon
-    action_tsc: NDArray[np.int64]
 
 
 class Windows(NamedTuple):
@@ -179,7 +178,7 @@ def new_pcpus() -> Pcpus:
 
 def new_rows(capacity: int) -> Rows:
     """Return a buffer of ``capacity`` rows; the system provides its memory as it is filled."""
-    types = (np.int32, np.int64, np.uint32, np.uint16, np.uint8, np.int32, np.int32, np.int64)
+    types = (np.int32, np.int64, np.uint32, np.uint16, np.uint8, np.int32, np.int32)
     return Rows._make(np.empty(capacity, dtype) for dtype in types)
 
 

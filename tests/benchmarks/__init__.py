@@ -1,1 +1,1 @@
-"""Speed beside xenalyze. Nothing here asserts a time: the default suite tests only the files that the benchmarks read."""
+"""Speed beside xenalyze. Nothing asserts a time: the default suite tests only the files that the benchmarks read."""

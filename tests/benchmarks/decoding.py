@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.chain import LOOKAHEAD
-from eptreplay.xentrace.columns import columns_of
+from eptreplay.xentrace.columns import append, new_columns
 from eptreplay.xentrace.decode import decode
-from eptreplay.xentrace.reader import DAMAGE_ROWS, INPUT_BYTES, SAMPLES, WINDOW_ROWS, Batch, Buffer
+from eptreplay.xentrace.reader import DAMAGE_ROWS, INPUT_BYTES, SAMPLES, WINDOW_ROWS, Batch, Buffer, batch_rows
 from eptreplay.xentrace.table import event_table
 
 
@@ -21,7 +21,7 @@ def load(path: Path) -> NDArray[np.uint8]:
     size = path.stat().st_size
     data = np.zeros((size & ~3) + 2 * LOOKAHEAD, np.uint8)
     with path.open("rb", buffering=0) as file:
-        view = memoryview(data)
+        view = data.data
         done = 0
         while done < size:
             done += file.readinto(view[done:size]) or 0
@@ -36,7 +36,7 @@ class Memory:
 
     def __init__(self, data: NDArray[np.uint8], size: int, keep: int) -> None:
         self._data, self._size, self._keep = data, size, keep
-        self._buffer = Buffer(INPUT_BYTES)
+        self._buffer, self._columns = Buffer(INPUT_BYTES), new_columns(batch_rows(INPUT_BYTES))
         self._windows, self._damages = st.new_windows(WINDOW_ROWS), st.new_damages(DAMAGE_ROWS)
         self.records = 0
 
@@ -78,5 +78,5 @@ class Memory:
         return sum(batch.count for batch in self.batches())
 
     def decode_to_columns(self) -> int:
-        """Decode everything and gather each batch into columns of its own; returns the number of rows."""
-        return sum(columns_of(batch).offset.size for batch in self.batches())
+        """Decode everything and write each batch to columns, over the one before; returns the number of rows."""
+        return sum(append(self._columns, 0, batch) for batch in self.batches())

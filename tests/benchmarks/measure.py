@@ -97,11 +97,16 @@ def command(arguments: Sequence[str | os.PathLike[str]], after: Callable[[], Non
 def peak_memory(arguments: Sequence[str]) -> int:
     """Return the most memory that an ``eptreplay`` command had resident, in bytes.
 
-    The process reads it itself: what its parent could read counts the parent's own memory, from before the command was loaded.
+    The process reads it itself: what its parent could read includes the parent's own memory, from when it was forked.
     """
-    code = "import sys; from eptreplay.commands import run; code = run(sys.argv[1:]); print(open('/proc/self/status').read())"
+    code = "import sys; from eptreplay.commands import run; run(sys.argv[1:]); print(open('/proc/self/status').read())"
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=_environment(), cwd=ROOT
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=_environment(),
+        cwd=ROOT,
     )
     line = next(line for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
@@ -140,12 +145,14 @@ def table(*rows: Sequence[str]) -> None:
     """Print rows as columns, the first row as their titles; all but the first column to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [f"{cell:{'<' if i == 0 else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            f"{cell:{'<' if i == 0 else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         print("    " + "  ".join(cells).rstrip())
 
 
 def rates(timings: Timings, records: int, size: int) -> list[str]:
-    """Return cells: median and best seconds, and, of the best, million records and MB per second, and processors busy."""
+    """Return cells: median and best seconds; of the best, million records and MB per second, and processors busy."""
     best = timings.best
     speed = [f"{records / best / 1e6:.1f}", f"{size / best / 1e6:.0f}", f"{timings.cores:.2f}"]
     return [f"{timings.median:.3f}", f"{best:.3f}", *speed]

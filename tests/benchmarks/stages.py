@@ -12,10 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
-from eptreplay.trace import atomic, ingest as ingesting, tables
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eptreplay.trace import atomic
+from eptreplay.trace import ingest as ingesting
 from eptreplay.xentrace.reader import Reader
 from eptreplay.xentrace.source import Source
 from tests.benchmarks.measure import alternate, called, command, table
@@ -34,10 +38,12 @@ STEPS: tuple[tuple[str, str, object, str], ...] = (
 """Steps: name, thread, and the function that is the step. SHA-256 and reading share a call and are told apart below."""
 
 Seconds = dict[str, float]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _timed(function: Callable[..., Any], name: str, cpu: Seconds, wall: Seconds) -> Callable[..., Any]:
-    def timed(*arguments: Any, **options: Any) -> Any:
+def _timed(function: Callable[P, R], name: str, cpu: Seconds, wall: Seconds) -> Callable[P, R]:
+    def timed(*arguments: P.args, **options: P.kwargs) -> R:
         start, since = time.thread_time(), time.perf_counter()
         try:
             return function(*arguments, **options)
@@ -62,12 +68,12 @@ def watched() -> Iterator[tuple[Seconds, Seconds]]:
 @contextmanager
 def uncompressed() -> Iterator[None]:
     """Write Parquet without compression, to tell encoding and compressing apart."""
-    original = tables.pq.ParquetWriter
+    original = pq.ParquetWriter
 
-    def plain(*arguments: Any, **options: Any) -> Any:
-        return original(*arguments, **{**options, "compression": "none", "compression_level": None})
+    def plain(path: Path, schema: pa.Schema, **options: object) -> pq.ParquetWriter:
+        return original(path, schema, **{**options, "compression": "none", "compression_level": None})
 
-    with patch.object(tables.pq, "ParquetWriter", plain):
+    with patch.object(pq, "ParquetWriter", plain):
         yield
 
 
@@ -98,7 +104,12 @@ def print_stages(made: Tiled, folder: Path, rounds: int) -> None:
     )
     table(
         ["", "best s", "MB/s", "cores"],
-        ["ingest() in a warm process", f"{inside.best:.3f}", f"{made.bytes / inside.best / 1e6:.0f}", f"{inside.cores:.2f}"],
+        [
+            "ingest() in a warm process",
+            f"{inside.best:.3f}",
+            f"{made.bytes / inside.best / 1e6:.0f}",
+            f"{inside.cores:.2f}",
+        ],
         ["Python, imports", f"{loaded.best:.3f}", "", f"{loaded.cores:.2f}"],
         ["sync to disk, by the clock", f"{wall['sync to disk']:.3f}", "", ""],
     )

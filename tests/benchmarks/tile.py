@@ -1,8 +1,7 @@
-"""Recordings of any size on any number of pCPUs, made of one small recording: it is repeated in time and copied across pCPUs.
+"""Recordings of any size on any number of pCPUs: a small one, repeated in time and copied across pCPUs.
 
-A copy is the recorded host once more, on pCPUs and vCPUs of its own: their numbers are moved up, domain ids stay. Copies start at
-different times of the recording, so that a file of any length holds the mixture of records that the whole recording has. Every
-pCPU is cut to the stretch between two idle times, so that a repetition goes on exactly where the one before it stopped.
+A copy is the recorded host once more, on pCPUs and vCPUs of its own: their numbers are moved up, domain ids stay.
+Copies start at different times of the recording, so that a file of any length holds all kinds of its records.
 """
 
 from __future__ import annotations
@@ -16,160 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.xentrace.catalogue import by_id
-from eptreplay.xentrace.columns import columns_of
-from eptreplay.xentrace.decode import KEEP_ALL
-from eptreplay.xentrace.reader import Reader
-from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER
-from eptreplay.xentrace.source import Source
+from eptreplay.xentrace.record import CPU_CHANGE_HEADER
+from tests.benchmarks.pattern import Ints, Pattern, read_pattern
 
-IDLE_DOMAIN = 32767
-RUNNABLE_TO_RUNNING, RUNNING_TO_RUNNABLE = 0x21101, 0x21011
-GAP_TICKS = 1_000_000
-"""Between two repetitions: about what lies between two records of a quiet host."""
 WRITE_WORDS = 1 << 20
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A recording as it is repeated: words of its windows without their CPU_CHANGE, pCPU by pCPU.
-
-    Per window: ``start`` (word, one more than there are windows), ``pcpu``, ``time`` (last TSC of its pCPU, from 0). ``at``:
-    words at which records start. ``tsc_at``, ``tsc``: words that hold the low half of a TSC, and the TSC. ``number_at``: words
-    whose low half numbers a pCPU or vCPU. ``entries``: [pCPU, word, time; record] of the records that a pCPU may begin with.
-    ``span``: pCPUs. ``period``: TSC ticks from one repetition to the next.
-    """
-
-    words: NDArray[np.uint32]
-    start: Ints
-    pcpu: Ints
-    time: Ints
-    at: Ints
-    tsc_at: Ints
-    tsc: Ints
-    number_at: Ints
-    entries: Ints
-    span: int
-    period: int
-
-    @property
-    def file_bytes(self) -> int:
-        """Size of a file that holds it once, on as many pCPUs as were recorded."""
-        return 4 * self.words.size + 12 * self.pcpu.size
-
-
-@dataclass(frozen=True)
-class _Records:
-    """All records of a recording but CPU_CHANGE, as arrays of equal length; ``at``: word in the file."""
-
-    at: Ints
-    pcpu: Ints
-    tsc: Ints
-    timed: NDArray[np.bool_]
-    event: Ints
-    size: Ints
-    first_word: Ints
-    window: Ints
-
-
-def read_pattern(recording: Path) -> Pattern:
-    """Return the pattern of a recording without damage; raises ValueError if some vCPU's number is none of its pCPUs'."""
-    source = Source(recording, digest=False)
-    data = bytearray()
-    chunk = memoryview(bytearray(1 << 20))
-    while count := source.readinto(chunk):
-        data += chunk[:count]
-    source.close()
-    words = np.frombuffer(data, np.uint32)
-    records = _cut_to_idle(_read_records(recording))
-    span = int(records.pcpu.max()) + 1
-    taken = np.repeat(records.at - np.concatenate([[0], np.cumsum(records.size)[:-1]]), records.size)
-    kept = words[taken + np.arange(taken.size)]
-    at = np.cumsum(records.size) - records.size
-    number_at = _numbers(kept, at, records)
-    if (kept[number_at] & 0xFFFF).max(initial=0) >= span:
-        raise ValueError(f"{recording}: a vCPU is numbered higher than every pCPU, so copies would share vCPUs")
-    heads = np.flatnonzero(np.diff(records.window, prepend=-1))
-    begins = np.flatnonzero(_idle_stops(records))
-    begins = begins if begins.size else heads
-    time = _times(records)
-    timed = records.timed
-    origin = int(records.tsc[timed].min())
-    return Pattern(
-        words=kept,
-        start=np.append(at[heads], kept.size),
-        pcpu=records.pcpu[heads],
-        time=time[np.append(heads[1:], records.at.size) - 1] - origin,
-        at=at,
-        tsc_at=at[timed] + 1,
-        tsc=records.tsc[timed],
-        number_at=number_at,
-        entries=np.stack([records.pcpu[begins], at[begins], time[begins] - origin]),
-        span=span,
-        period=int(records.tsc[timed].max()) - origin + GAP_TICKS,
-    )
-
-
-def _read_records(recording: Path) -> _Records:
-    reader = Reader([recording], keep=KEEP_ALL, digest=False)
-    parts: list[tuple[NDArray[np.generic], ...]] = []
-    for batch in reader:
-        if batch.buffer is not None:
-            c = columns_of(batch)
-            parts.append((c.offset >> 2, c.pcpu, c.tsc, c.timed, c.event, 1 + 2 * c.timed + c.n, c.words[0]))
-        reader.recycle(batch)
-    at, pcpu, tsc, timed, event, size, first_word = map(np.concatenate, zip(*parts, strict=True))
-    rows = event != CPU_CHANGE
-    columns = (at, pcpu, tsc, timed, event, size, first_word, np.cumsum(~rows) - 1)
-    whole = [column[rows].astype(np.bool_ if column is timed else np.int64) for column in columns]
-    return _Records(*whole)
-
-
-def _idle_stops(records: _Records) -> NDArray[np.bool_]:
-    return (records.first_word >> 16 == IDLE_DOMAIN) & (records.event == RUNNING_TO_RUNNABLE)
-
-
-def _cut_to_idle(records: _Records) -> _Records:
-    """Order records by pCPU; drop what comes before one first stops idling and after it last starts to, if it ever does."""
-    stops = np.flatnonzero(_idle_stops(records))
-    starts = np.flatnonzero((records.first_word >> 16 == IDLE_DOMAIN) & (records.event == RUNNABLE_TO_RUNNING))
-    kept = []
-    for pcpu in np.unique(records.pcpu):
-        rows = np.flatnonzero(records.pcpu == pcpu)
-        begins, ends = stops[records.pcpu[stops] == pcpu], starts[records.pcpu[starts] == pcpu]
-        if begins.size and ends.size and begins[0] < ends[-1]:
-            rows = rows[(rows >= begins[0]) & (rows <= ends[-1])]
-        kept.append(rows)
-    order = np.concatenate(kept)
-    return _Records(*(column[order] for column in vars(records).values()))
-
-
-def _times(records: _Records) -> Ints:
-    """Return for each record the last TSC of its pCPU, or the first one where none has been."""
-    time = np.empty_like(records.tsc)
-    for pcpu in np.unique(records.pcpu):
-        rows = np.flatnonzero(records.pcpu == pcpu)
-        stamped = np.flatnonzero(records.timed[rows])
-        before = np.searchsorted(stamped, np.arange(rows.size), side="right") - 1
-        time[rows] = records.tsc[rows[stamped[np.maximum(before, 0)]]]
-    return time
-
-
-def _numbers(words: NDArray[np.uint32], at: Ints, records: _Records) -> Ints:
-    """Return the words that hold the number of a vCPU or pCPU in their low half, ascending; -1 means none and is left out."""
-    found = [np.zeros(0, np.int64)]
-    for event_id in np.unique(records.event).tolist():
-        event = by_id(event_id)
-        names = {} if event is None else {f.name: f for layout in event.layouts_in("4.17") for f in layout.fields}
-        of_event = records.event == event_id
-        first = at[of_event] + 1 + 2 * records.timed[of_event]
-        for field in names.values():
-            if field.name.endswith(("vcpu", "cpu")) and field.shift == 0:
-                place = first + field.word
-                found.append(place[words[place] & 0xFFFF != 0xFFFF])
-    return np.sort(np.concatenate(found))
+_MAKERS = (Path(__file__), Path(__file__).with_name("pattern.py"))
 
 
 @dataclass(frozen=True)
@@ -223,7 +73,8 @@ class _Piece(NamedTuple):
 def _schedule(pattern: Pattern, copies: int) -> Iterator[_Piece]:
     """Yield windows without end, in file order.
 
-    Polls are as far apart as the windows of one recorded pCPU are on average; a poll goes through the pCPUs in ascending order.
+    Polls are as far apart as the windows of one recorded pCPU are on average; each goes through the pCPUs in ascending
+    order.
     """
     phase = _phases(pattern, copies)
     window, copy = (grid.ravel() for grid in np.indices((pattern.time.size, copies)))
@@ -236,8 +87,8 @@ def _schedule(pattern: Pattern, copies: int) -> Iterator[_Piece]:
     entry = np.concatenate([_entries(pattern, since)[0] for since in phase.tolist()])
     starts = np.where(is_early, start, np.maximum(start, entry[pcpu]))
     poll = time // (pattern.period * pattern.span // pattern.time.size)
-    # The first poll finds one window of every pCPU: xenalyze takes up a late one too late, and stops at the contradictions that
-    # it then sees.
+    # The first poll finds one window of every pCPU: xenalyze takes up a late one too late, and stops at the
+    # contradictions that it then sees.
     first_poll = max(poll[(pcpu == one) & (starts < end)].min() for one in np.unique(pcpu))
     poll = np.maximum(poll, first_poll)
     for one in np.unique(pcpu):
@@ -251,7 +102,7 @@ def _schedule(pattern: Pattern, copies: int) -> Iterator[_Piece]:
         columns = (starts, end, pcpu, copy * pattern.span, ticks + more_ticks)
         for *piece, is_end in zip(*(column[order].tolist() for column in columns), ends_poll.tolist(), strict=True):
             if piece[0] < piece[1]:
-                yield _Piece(*piece, is_end)
+                yield _Piece._make((*piece, is_end))
         starts = start
         more_ticks += pattern.period
 
@@ -269,7 +120,7 @@ def _phases(pattern: Pattern, copies: int) -> Ints:
 
 
 def _entries(pattern: Pattern, since: int) -> tuple[Ints, Ints]:
-    """Return for each pCPU word and time of the first record from ``since`` on that it may begin with, else the period's end."""
+    """Return for each pCPU word and time of the first record from ``since`` on that it may begin with, or the ends."""
     word, when = np.full(pattern.span, pattern.words.size), np.full(pattern.span, pattern.period)
     pcpu, at, time = pattern.entries[:, pattern.entries[2] >= since]
     np.minimum.at(word, pcpu, at)
@@ -293,8 +144,8 @@ def _fill(pattern: Pattern, piece: _Piece, out: NDArray[np.uint32]) -> None:
 
 
 def tiled_file(recording: Path, folder: Path, pcpus: int, size: int) -> Tiled:
-    """Return a file made as ``write_tiled`` says, kept in ``folder`` until this module or the recording changes."""
-    key = hashlib.sha256(Path(__file__).read_bytes() + recording.read_bytes()).hexdigest()[:12]
+    """Return a file made as ``write_tiled`` says, kept in ``folder`` until the recording or this code changes."""
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in (*_MAKERS, recording))).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("tiled-*"):
         if not old.name.startswith(f"tiled-{key}-"):

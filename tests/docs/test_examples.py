@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from tests.docs.examples import PROMPT, Block, blocks, commands, matches
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = ("make ", "xentrace ", "git ", ". ")
 """Commands that need a Xen host or change the working copy; a block that has one of them has no others."""
+PROGRAM = re.compile(r"(?:^|[|&]\s)\s*([a-z]+)")
+"""What a command line starts: at its beginning, behind a pipe, behind ``&&`` and ``||``."""
 FIRST_RUN = "eptreplay: first run:"
 TABLE_WIDTH = 100
 
@@ -58,6 +61,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.chdir(folder)
     with pl.Config(tbl_width_chars=TABLE_WIDTH):
         yield folder
+
+
+def missing_programs(page: Path) -> list[str]:
+    """Return the programs that a page's commands start and this machine lacks."""
+    lines = [
+        command.line for block in runnable(page) for command in commands(block.body) if block.language == "console"
+    ]
+    started = {program for line in lines for program in PROGRAM.findall(line)} - {"echo"}
+    return sorted(program for program in started if not shutil.which(program))
 
 
 def run_console(block: Block) -> None:
@@ -98,6 +110,8 @@ def run_session(block: Block, names: dict[str, object]) -> None:
     "page", [page for page in PAGES if runnable(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_examples_of_a_page_print_what_it_shows(page: Path) -> None:
+    if missing := missing_programs(page):
+        pytest.skip(f"not installed: {', '.join(missing)}")
     names: dict[str, object] = {}
     for block in runnable(page):
         if block.language == "console":

@@ -1,7 +1,7 @@
 """Events that no Xen writes: what a replay wants to know and a stock trace does not tell.
 
-They stand in an unused stretch of class mem, so that mask, file format and tools need no change. ``eptreplay synth``
-writes them, and a hypervisor that wants to can. All carry a TSC.
+They stand in an unused stretch of class mem, so that mask, file format and tools need no change. A hypervisor that
+wants to can write them, and so can a program that makes a recording up. All carry a TSC.
 
 ``view``: which p2m of the domain; see HOST_VIEW, ALTP2M_VIEWS, NESTED_VIEWS. ``cause``: position in CAUSES.
 """

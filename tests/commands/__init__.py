@@ -1,0 +1,1 @@
+"""What a user of the command line sees: results, messages, exit codes."""

@@ -1,0 +1,190 @@
+"""Nothing is left out of the reference: verbs, options, events, columns, keys of documents, names of the Python API.
+
+Generated pages are checked through the text of their generator, and for standing in their page; the others as written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _ext import pages
+
+import eptreplay
+from eptreplay import commands, errors
+from eptreplay.trace.dataset import MANIFEST
+from eptreplay.trace.lacks import INVISIBLE, LACKS
+from eptreplay.trace.p2m import KIND_NAMES
+from eptreplay.trace.schema import TABLES
+from eptreplay.xentrace.catalogue import CLASSES, EVENTS
+from eptreplay.xentrace.damage import NAMES
+from eptreplay.xentrace.encode import Trace
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+DYNAMIC = {"events", "p2m.by_domain"}
+"""Objects of the info document whose keys are ids."""
+
+
+def page(name: str) -> str:
+    """Return the text of a page of the documentation."""
+    return (DOCS / f"{name}.md").read_text()
+
+
+def generated(name: str, generator: str) -> bool:
+    """Tell whether a page has the text of a generator in it."""
+    return f"```{{generated}} {generator}\n```" in page(name)
+
+
+def in_code(text: str) -> set[str]:
+    """Return all texts between backquotes that stand on one line."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def first_cells(text: str) -> set[str]:
+    """Return the keys of Markdown tables: what stands between backquotes in the first cell of a row."""
+    return set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("verb", sorted(pages.verbs()))
+def test_every_verb_is_documented_with_all_its_options(verb: str) -> None:
+    assert generated("reference/commands", f"verb {verb}")
+    assert f"\n## {verb}\n" in page("reference/commands")
+    named = in_code(pages.verb(verb))
+    for parameter in pages.verbs()[verb].params:
+        assert named & {*parameter.opts, str(getattr(parameter, "metavar", ""))}
+        assert str(getattr(parameter, "help", None)) in pages.verb(verb), f"{verb} {parameter.name} explains itself"
+
+
+def test_verbs_that_are_no_more_are_not_documented() -> None:
+    assert set(re.findall(r"^## (.+)$", page("reference/commands"), re.MULTILINE)) == set(pages.verbs())
+
+
+def test_options_of_the_command_itself_are_documented() -> None:
+    usage = page("reference/commands").partition("\n## ")[0]
+    shown = subprocess.run([sys.executable, "-m", "eptreplay", "--help"], capture_output=True, text=True, check=True)
+    options = set(re.findall(r"(?<!\S)--?[a-z-]+", shown.stdout))
+    assert "--version" in options
+    assert {option for option in options if option not in usage} == set()
+
+
+def test_every_event_is_documented_with_id_meaning_and_all_layouts() -> None:
+    assert generated("reference/events", "events")
+    text = pages.events()
+    for event in EVENTS:
+        row = re.search(rf"^\* - `0x{event.id:07x}`\n(.*?)(?=^\* - |^````$)", text, re.MULTILINE | re.DOTALL)
+        assert row, f"{event.name} has no row"
+        assert f"`{event.name}`\n\n    {event.about}" in row[1]
+        assert all(f"`{layout.text}`" in row[1] for layout in event.layouts if layout.text)
+    assert all(f"Class `{name}`" in text for name in CLASSES if name != "guest")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_is_documented(table: str) -> None:
+    assert generated("reference/tables", f"table {table}")
+    text = pages.table(table)
+    for column in TABLES[table]:
+        assert f"- `{column.name}`\n" in text
+        assert f"- {column.about}\n" in text
+
+
+def test_every_value_of_kind_and_reason_is_documented() -> None:
+    assert generated("reference/tables", "kinds")
+    assert set(KIND_NAMES) <= in_code(pages.kinds())
+    assert generated("reference/tables", "damage-reasons")
+    assert set(NAMES) <= in_code(pages.damage_reasons())
+    assert set(NAMES) <= first_cells(page("background/damage"))
+
+
+def test_every_lack_is_explained() -> None:
+    assert generated("background/lacks", "lacks")
+    assert all(lack.consequence in pages.lacks() and f"`{lack.name}`" in pages.lacks() for lack in LACKS)
+    assert generated("background/lacks", "invisible")
+    assert all(line in pages.invisible() for lines in INVISIBLE.values() for line in lines)
+
+
+def keys(value: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401  (any JSON)
+    """Yield the path of every key in a document, ``[]`` for the items of a list."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            below = f"{path}.{name}" if path else name
+            yield below
+            if below not in DYNAMIC:
+                yield from keys(inner, below)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner, f"{path}[]")
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Return a small recording that is cut off, so that its documents have an entry in each list."""
+    trace = Trace()
+    trace.window(0)
+    trace.add("RUNSTATE_RUNNABLE_TO_RUNNING", tsc=1000, domid=3, vcpu=0)
+    trace.add("MEM_SET_P2M_ENTRY", gfn=1, mfn=2, p2mt=0, domid=3)
+    (tmp_path / "cut.xentrace").write_bytes(trace.bytes()[:-2])
+    return tmp_path / "cut.xentrace"
+
+
+def test_every_key_of_the_info_document_is_documented_and_no_other(damaged: Path) -> None:
+    assert set(keys(eptreplay.info(damaged))) == first_cells(page("reference/info"))
+
+
+def test_every_key_of_the_manifest_is_documented_and_no_other(damaged: Path, tmp_path: Path) -> None:
+    eptreplay.ingest([damaged], tmp_path / "cut.ds")
+    manifest = json.loads((tmp_path / "cut.ds" / MANIFEST).read_text())
+    own = first_cells(page("reference/manifest"))
+    assert set(keys(manifest)) == own | first_cells(page("reference/info"))
+
+
+def test_every_exit_code_is_documented() -> None:
+    classes = [x for _, x in inspect.getmembers(errors, inspect.isclass) if issubclass(x, errors.EptreplayError)]
+    codes = {str(value) for name, value in vars(commands).items() if name.startswith("EXIT_")}
+    codes |= {"0", *(str(error.exit_code) for error in classes)}
+    rows = re.findall(r"^\| (\d+) \|(.*)$", page("reference/exit-codes"), re.MULTILINE)
+    assert {code for code, _ in rows} == codes
+    for error in classes:
+        if error is not errors.EptreplayError:
+            assert any(code == str(error.exit_code) and f"`{error.__name__}`" in row for code, row in rows)
+
+
+def test_every_environment_variable_is_documented() -> None:
+    read = re.compile(r"""(?:environ(?:\.get\(|\[)|getenv\()\s*["']([A-Z_]+)["']""")
+    sources = [path for folder in (ROOT / "eptreplay", ROOT / "tests") for path in folder.rglob("*.py")]
+    used = {name for path in sources for name in read.findall(path.read_text())}
+    own = {name for name in used if not name.startswith(("PYTEST_", "PATH"))}
+    assert {"EPTREPLAY_TRACEBACK", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"} <= own
+    assert own - first_cells(page("reference/environment")) == set()
+
+
+def test_every_public_name_is_documented() -> None:
+    text = page("reference/api")
+    for name in eptreplay.__all__:
+        directive = "py:data:: " if name.startswith("__") else "autofunction:: eptreplay."
+        assert f".. {directive}{name}\n" in text
+    assert ".. automodule:: eptreplay.errors\n   :members:\n   :undoc-members:\n" in text
+
+
+def test_every_page_is_reachable() -> None:
+    """Sphinx warns of a page in no table of contents; this says so without building."""
+    listed = {"index"}
+    for path in DOCS.rglob("index.md"):
+        for body in re.findall(r"```\{toctree\}\n(.*?)```", path.read_text(), re.DOTALL):
+            names = [line for line in body.splitlines() if line and not line.startswith(":")]
+            listed |= {str((path.parent / name).relative_to(DOCS)) for name in names}
+    assert {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")} == listed
+
+
+def test_the_readme_links_to_files_that_exist() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert targets
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []

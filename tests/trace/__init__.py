@@ -1,0 +1,1 @@
+"""What the package ``eptreplay.trace`` does, module by module."""

@@ -1,0 +1,90 @@
+"""Compiled kernels are kept where only we can write, and never outlive the sources that they were made from."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from numba.core import config
+
+from eptreplay.xentrace import jit
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let caches go below ``tmp_path``: ``home`` for the user's, ``tmp`` for temporary files."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path
+
+
+def test_the_cache_is_the_user_s(places: Path) -> None:
+    found = Path(jit._cache_directory() or "")
+    assert found.parent == places / "home" / "eptreplay"
+    assert found.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_chosen_cache_comes_first(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(places / "chosen"))
+    assert Path(jit._cache_directory() or "").parent == places / "chosen"
+
+
+def test_where_the_home_cannot_be_written_the_cache_is_temporary(places: Path) -> None:
+    (places / "home").touch()
+    assert Path(jit._cache_directory() or "").parent == places / "tmp" / f"eptreplay-kernels-{os.getuid()}"
+
+
+def test_where_nothing_can_be_written_there_is_no_cache(places: Path) -> None:
+    (places / "home").touch()
+    (places / "tmp").touch()
+    assert jit._cache_directory() is None
+
+
+def test_code_in_a_folder_of_somebody_else_is_not_run(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: places.stat().st_uid + 1)
+    assert jit._cache_directory() is None
+
+
+def test_the_cache_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = jit._source_hash()
+    assert jit._source_hash() == before
+    package = tmp_path / "eptreplay" / "xentrace"
+    package.mkdir(parents=True)
+    (package / "kernels.py").write_text("")
+    monkeypatch.setattr(jit, "__file__", str(package / "jit.py"))
+    empty = jit._source_hash()
+    (package / "kernels.py").write_text("pass")
+    assert len({before, empty, jit._source_hash()}) == 3
+
+
+def test_bounds_checks_have_a_cache_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = jit._source_hash()
+    monkeypatch.setattr(config, "BOUNDSCHECK", "another setting")
+    assert jit._source_hash() != before
+
+
+def test_compiled_code_is_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(jit, "_CACHE_DIRECTORY", str(tmp_path))
+    assert not jit.is_compiled()
+    (tmp_path / "xentrace_1").mkdir()
+    (tmp_path / "xentrace_1" / "decode.decode-80.py311.1.nbc").touch()
+    assert jit.is_compiled()
+    monkeypatch.setattr(jit, "_CACHE_DIRECTORY", None)
+    assert not jit.is_compiled()
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    assert jit.is_compiled()
+
+
+def test_declaring_a_kernel_leaves_other_users_of_numba_alone() -> None:
+    before = config.CACHE_DIR  # type: ignore[attr-defined]  # set at run time
+
+    @jit.kernel
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert double(21) == 42
+    assert before == config.CACHE_DIR  # type: ignore[attr-defined]
