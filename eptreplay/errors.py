@@ -11,6 +11,12 @@ Anything else that escapes is a bug of ours and exits with 70.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+LISTED_CHOICES = 30
+"""Lists that are longer are not printed; near names have to do."""
+
 
 class EptreplayError(Exception):
     """Base of all expected errors; the message is one clear line for the user."""
@@ -22,6 +28,15 @@ class UsageError(EptreplayError):
     """The command or call cannot be carried out as asked."""
 
     exit_code = 2
+
+
+def unknown_choice(option: str, value: str, choices: Iterable[str]) -> UsageError:
+    """Return the error for a value that is none of ``choices``, with near names."""
+    known = list(choices)
+    near = difflib.get_close_matches(value, known, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    listed = f"expected one of {', '.join(known)}" if len(known) <= LISTED_CHOICES else "there is no such"
+    return UsageError(f"{option} {value}: {listed}{hint}")
 
 
 class InputError(EptreplayError):

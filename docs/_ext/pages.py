@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from eptreplay.commands import app
 from eptreplay.trace.lacks import INVISIBLE, LACKS
-from eptreplay.trace.p2m import KINDS, MEMORY_EVENTS, NO_TABLE, UNKNOWN_KIND
+from eptreplay.trace.p2m import KINDS, MEMORY_EVENTS, NO_TABLE
 from eptreplay.trace.schema import TABLES
 from eptreplay.xentrace.catalogue import CLASSES, dom0op, extension, gen, hvm, hw, mem, pv, sched, shadow
 from eptreplay.xentrace.catalogue.document import catalogue_document
@@ -116,7 +116,6 @@ def kinds() -> str:
             "null: the domain in the record owns the frame" if event.name in NO_TABLE else "the domain in the record"
         )
         rows.append((f"`{kind}`", f"`{event.name}`", "the domain that ran" if event.name == "HVM_NPF" else whose))
-    rows.append((f"`{UNKNOWN_KIND}`", "any other event of class `mem`", "null"))
     return list_table(("kind", "event", "`p2m_dom`"), rows, (26, 40, 40))
 
 

@@ -29,7 +29,6 @@ ISSUES = "the project's issue tracker"
 
 app = typer.Typer(
     name="eptreplay",
-    help="Replay xentrace recordings under any EPT invalidation strategy.",
     epilog="Example: eptreplay info traces/r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz",
     add_completion=False,
     rich_markup_mode=None,
@@ -51,7 +50,7 @@ def root(
     *,
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Replay xentrace recordings under any EPT invalidation strategy: what each would cost, and whether it is safe."""
+    """Read recordings of Xen hosts, made with xentrace: what they hold, what they lack, and every record as a table."""
 
 
 class _Terminated(BaseException):

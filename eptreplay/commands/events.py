@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from eptreplay.errors import unknown_choice
+
 EXAMPLES = "Examples: eptreplay events | eptreplay events --format json"
 FORMATS = ("table", "json")
 
@@ -14,11 +16,11 @@ def run(
     format_: Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")] = "table",
 ) -> None:
     """Print the event catalogue: every event that is decoded by name, its id, and its payload in each Xen release."""
-    from eptreplay.commands.choices import check_choice
     from eptreplay.commands.render import print_document, print_events
     from eptreplay.xentrace.catalogue.document import catalogue_document
 
-    check_choice("--format", format_, FORMATS)
+    if format_ not in FORMATS:
+        raise unknown_choice("--format", format_, FORMATS)
     document = catalogue_document()
     if format_ == "json":
         print_document(document)

@@ -8,6 +8,7 @@ import typer
 
 from eptreplay.commands.console import progress, report_assumptions, warn_of_damage
 from eptreplay.commands.options import SourcesOrDataset, Strict, TscHz, Xen
+from eptreplay.errors import unknown_choice
 
 EXAMPLES = "Examples: eptreplay info trace.xentrace.xz | eptreplay info trace.ds --format json"
 FORMATS = ("table", "json")
@@ -25,10 +26,10 @@ def run(
 ) -> None:
     """Print what recordings (or a dataset) hold, what is damaged, and what is missing."""
     from eptreplay import info
-    from eptreplay.commands.choices import check_choice
     from eptreplay.commands.render import print_document, print_info
 
-    check_choice("--format", format_, FORMATS)
+    if format_ not in FORMATS:
+        raise unknown_choice("--format", format_, FORMATS)
     with progress("info") as advance:
         document = info(sources, full=full, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=advance)
     report_assumptions(document)

@@ -93,7 +93,7 @@ def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("Xen layouts", f"{xen['layout']}, {xen['how']}"),
         ("vendor", document["vendor"] or "unknown"),
         ("bytes", f"{document['bytes_decoded']:,} decoded, {document['bytes_skipped']:,} skipped"),
-        ("damage", f"{document['damage_total']:,} spots"),
+        ("damage", f"{document['damage_total']:,} spot{'' if document['damage_total'] == 1 else 's'}"),
         ("lost records", f"{document['lost_records']:,}"),
     ]
     if back["count"]:

@@ -39,6 +39,8 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
     parent = target.absolute().parent
     with writing(target):
         _check(target, force=force, replaceable=replaceable)
+        if not parent.exists():
+            raise OutputError(f"{target}: cannot be written: there is no folder {target.parent}; make it first")
         _remove_leftovers(parent, target.name)
         stage, lock = _new_stage(parent, target.name)
     inside = stage / target.name

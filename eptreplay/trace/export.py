@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from eptreplay.errors import InputError, UsageError
+from eptreplay.errors import InputError, UsageError, unknown_choice
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import is_replaceable_dataset, is_replaceable_file, read_manifest, table_files
 from eptreplay.trace.schema import TABLES, arrow_schema
@@ -78,7 +78,7 @@ def export(dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLik
     output, or ``xentrace`` from a dataset without all records.
     """
     if to not in FORMATS:
-        raise UsageError(f"--to {to}: expected one of {', '.join(FORMATS)}")
+        raise unknown_choice("--to", to, FORMATS)
     manifest = read_manifest(dataset)
     if to == "xentrace":
         if manifest["options"]["events"] != "all":

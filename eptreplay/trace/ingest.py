@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eptreplay import __version__
-from eptreplay.errors import UsageError
+from eptreplay.errors import UsageError, unknown_choice
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import MANIFEST, TRACE_KIND, is_replaceable_dataset
 from eptreplay.trace.p2m import MEMORY_EVENTS, are_memory_records, p2m_batch, present_events
@@ -71,7 +71,7 @@ def ingest(
     damage if ``strict``, OutputError if the dataset cannot be written.
     """
     if events not in SELECTIONS:
-        raise UsageError(f"--events {events}: expected one of {', '.join(SELECTIONS)}")
+        raise unknown_choice("--events", events, SELECTIONS)
     if not sources:
         raise UsageError("nothing to read: name at least one xentrace file, or - for standard input")
     assumptions = Assumptions.given(xen, tsc_hz)

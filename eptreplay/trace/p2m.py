@@ -29,9 +29,7 @@ KINDS = {
 """The kind of a row by event; an extension event that is not listed is called by its own name in lower case."""
 
 MEMORY_EVENTS: tuple[Event, ...] = tuple(e for e in EVENTS if class_of(e.id) == "mem" or e.name == "HVM_NPF")
-UNKNOWN_KIND = "unknown"
-"""An event of the memory class that the catalogue does not list."""
-KIND_NAMES: tuple[str, ...] = (*dict.fromkeys(KINDS.get(e.name, e.name.lower()) for e in MEMORY_EVENTS), UNKNOWN_KIND)
+KIND_NAMES: tuple[str, ...] = tuple(dict.fromkeys(KINDS.get(e.name, e.name.lower()) for e in MEMORY_EVENTS))
 
 FIELDS = {
     "gfn": "gfn",
@@ -44,7 +42,10 @@ FIELDS = {
     "qualification": "qualification",
 }
 """The column that a payload field fills. Grants name the frame's owner, not who maps it."""
+HIGHEST = {"order": 30, "p2m_dom": 0x7FFF, "p2mt": 0xFF}
+"""Beyond these a word holds something else, as with a wrong ``--xen``, and the column is null."""
 PAGE_SHIFT = 12
+ALL_BITS = (1 << 64) - 1
 NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSFER", "PAGE_FREE", "PAGE_ALLOC")
 """Events whose domain is a frame's owner: whose p2m is written, if any, they do not tell."""
 
@@ -52,13 +53,13 @@ NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSF
 def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
     """Return rows of the table ``p2m`` for records of memory events, read as release ``xen`` writes them.
 
-    A record of a length that this release does not write leaves its columns null. The p2m of a nested page fault is
-    that of the domain that ran.
+    A record of a length that this release does not write leaves its columns null, as do impossible values. The p2m of
+    a nested page fault is that of the domain that ran.
     """
     size = columns.event.size
     values = {name: np.zeros(size, np.uint64) for name in set(FIELDS.values())}
     known = {name: np.zeros(size, np.bool_) for name in values}
-    kinds = np.full(size, KIND_NAMES.index(UNKNOWN_KIND), np.int8)
+    kinds = np.zeros(size, np.int8)
     for event in present_events(columns):
         rows = np.flatnonzero(columns.event == event.id)
         kinds[rows] = KIND_NAMES.index(KINDS.get(event.name, event.name.lower()))
@@ -70,7 +71,7 @@ def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
                     continue
                 raw = _extract(field, columns.words, whole)
                 values[column][whole] = raw >> np.uint64(PAGE_SHIFT) if field.name == "gpa" else raw
-                known[column][whole] = True
+                known[column][whole] = raw <= np.uint64(HIGHEST.get(column, ALL_BITS))
         if event.name == "HVM_NPF":
             values["p2m_dom"][rows] = columns.run_dom[rows]
             known["p2m_dom"][rows] = columns.place_known[rows]

@@ -6,7 +6,7 @@ import os
 
 import polars as pl
 
-from eptreplay.errors import UsageError
+from eptreplay.errors import unknown_choice
 from eptreplay.trace.dataset import table_files
 from eptreplay.trace.schema import TABLES
 
@@ -17,5 +17,5 @@ def scan(dataset: str | os.PathLike[str], table: str = "events") -> pl.LazyFrame
     Raises InputError if ``dataset`` is no dataset, UsageError if it has no such table.
     """
     if table not in TABLES:
-        raise UsageError(f"no table is called '{table}'; expected one of {', '.join(TABLES)}")
+        raise unknown_choice("table", table, TABLES)
     return pl.scan_parquet(table_files(dataset, table), glob=False)

@@ -21,8 +21,8 @@ PENDING_ROWS = 1 << 16
 
 DICTIONARY_COLUMNS = ["kind", "reason"]
 DELTA_COLUMNS = {"offset": "DELTA_BINARY_PACKED", "tsc": "DELTA_BINARY_PACKED"}
-"""Measured best for these tables: names as dictionaries, ascending numbers as deltas, all else as it is. Dictionaries of
-small numbers save next to nothing once compressed, and take twice the time."""
+"""Measured best for these tables: names as dictionaries, ascending numbers as deltas, all else as it is. Dictionaries
+of small numbers save next to nothing once compressed, and take twice the time."""
 STATISTICS_COLUMNS = ["offset", "pcpu", "tsc", "p2m_dom", "gfn"]
 """Columns whose lowest and highest values let a reader skip row groups; of the others they would only cost time."""
 

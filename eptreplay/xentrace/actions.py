@@ -39,7 +39,7 @@ def place_after(is_change: bool, head: int, word: int, place: int) -> int:
 
 
 @kernel
-def carry_out(  # noqa: C901, PLR0912 (one branch per event)
+def carry_out(  # noqa: C901, PLR0912, PLR0915 (one branch per event)
     count: int, words: Words, cursor: Cursor, pcpus: Pcpus, table: tb.Table, rows: Rows, damages: Damages, tally: Tally
 ) -> None:
     """Act on the first ``count`` noted records, in file order, all of the window's pCPU.

@@ -55,7 +55,7 @@ def test_comparisons_with_literals_bound_a_column(predicate: pl.Expr, low: int |
         TSC != 5,
         TSC > 5.5,
         TSC == True,  # noqa: E712 (one as a number, and not a literal number)
-        TSC == None,  # noqa: E711 (as a user may write it)
+        TSC == pl.lit(None),
         TSC.eq_missing(5),
         TSC.is_null(),
         TSC.is_in([1, 2]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from eptreplay.errors import UsageError
+from eptreplay.errors import unknown_choice
 from eptreplay.xentrace.catalogue import dom0op, extension, gen, hvm, hw, mem, pv, sched, shadow
 from eptreplay.xentrace.catalogue.event import Event
 
@@ -47,14 +47,9 @@ def by_id(event_id: int) -> Event | None:
 def by_name(name: str) -> Event:
     """Return the event of this name, in any case, with or without ``TRC_``; raises UsageError with near names."""
     plain = name.upper().removeprefix("TRC_")
-    event = _BY_NAME.get(plain)
-    if event is None:
-        import difflib  # noqa: PLC0415 - needed only once the user has misspelt something
-
-        near = difflib.get_close_matches(plain, _BY_NAME, n=3)
-        hint = f"; near names: {', '.join(near)}" if near else ""
-        raise UsageError(f"no trace event is called '{name}'{hint}")
-    return event
+    if plain not in _BY_NAME:
+        raise unknown_choice("event", plain, _BY_NAME)
+    return _BY_NAME[plain]
 
 
 def class_of(event_id: int) -> str | None:
