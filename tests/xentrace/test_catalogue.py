@@ -139,7 +139,7 @@ def test_lookup_by_id_and_by_name() -> None:
     assert by_id(0x81999) is None
     with pytest.raises(UsageError, match=r"HVM_VMEXT64: .*did you mean HVM_VMEXIT64"):
         by_name("HVM_VMEXT64")
-    with pytest.raises(UsageError, match=r"called '%%'$"):
+    with pytest.raises(UsageError, match=r"event %%: there is no such$"):
         by_name("%%")
 
 

@@ -112,7 +112,7 @@ def test_a_trace_refuses_what_no_record_can_hold() -> None:
         with pytest.raises(ValueError, match="expected 0 to 16383"):
             trace.window(pcpu)
     trace.window(MAX_PCPUS - 1)
-    with pytest.raises(UsageError, match="near names: HVM_VMENTRY"):
+    with pytest.raises(UsageError, match="did you mean HVM_VMENTRY"):
         trace.add("HVM_VMENTRI")
     with pytest.raises(ValueError, match="no field gnf"):
         trace.add("MEM_DECREASE_RESERVATION", gnf=1)
