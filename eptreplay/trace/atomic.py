@@ -43,7 +43,7 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
             raise OutputError(f"{target}: cannot be written: there is no folder {target.parent}; make it first")
         _remove_leftovers(parent, target.name)
         stage, lock = _new_stage(parent, target.name)
-    inside = stage / target.name
+    inside = stage / "new"
     try:
         with writing(target):
             if folder:

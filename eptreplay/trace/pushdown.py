@@ -69,17 +69,20 @@ class _Scanner:
     def frames(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the rows that a query asks for; called by Polars."""
-        left = n_rows
-        for batch in self._batches(column_range(predicate, "pcpu"), column_range(predicate, "tsc")):
+        """Yield the rows that a query asks for; called by Polars.
+
+        Of a query with both, ``n_rows`` are counted before ``predicate`` selects among them.
+        """
+        left, bounds = n_rows, predicate if n_rows is None else None
+        for batch in self._batches(column_range(bounds, "pcpu"), column_range(bounds, "tsc")):
             frame = pl.DataFrame(pl.from_arrow(batch))
+            if left is not None:
+                frame = frame.head(left)
+                left -= frame.height
             if predicate is not None:
                 frame = frame.filter(predicate)
             if with_columns is not None:
                 frame = frame.select(with_columns)
-            if left is not None:
-                frame = frame.head(left)
-                left -= frame.height
             yield frame
             if left == 0:
                 return
@@ -127,9 +130,9 @@ def _needed(windows: st.Windows, known: st.Pcpus, time: Range) -> NDArray[np.boo
     if time == Range():
         return np.ones(windows.pcpu.size, np.bool_)
     inherited = np.where(windows.timed_in > 0, windows.tsc_in, known.first[windows.pcpu])
-    low = np.where(windows.timed > 0, np.minimum(windows.low, inherited), inherited)
-    high = np.where(windows.timed > 0, np.maximum(windows.high, inherited), inherited)
-    return (known.timed[windows.pcpu] > 0) & (low <= time.high) & (high >= time.low)
+    inherits = (inherited >= time.low) & (inherited <= time.high)
+    has_own = (windows.timed > 0) & (windows.low <= time.high) & (windows.high >= time.low)
+    return (known.timed[windows.pcpu] > 0) & (inherits | has_own)
 
 
 def _rows(

@@ -23,10 +23,10 @@ from tests.xentrace.mutants import MUTATIONS, mutate, seeded, window_starts
 from tests.xentrace.reading import difference, read_fast
 
 COMPILED = hasattr(decode, "py_func")
-EXAMPLES = 120 if COMPILED else 25
+EXAMPLES = 90 if COMPILED else 25
 INPUT_BYTES = [64, 252, 1024, 4096, 8192, 1 << 16]
 """Bytes read at a time: less than the decoder looks ahead, just as much, more."""
-SLICE_BYTES = 1_000_000 if COMPILED else 50_000
+SLICE_BYTES = 600_000 if COMPILED else 50_000
 
 Check = Callable[[bytes, int], Reading]
 
