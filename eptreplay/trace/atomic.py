@@ -51,6 +51,7 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
         yield inside
         with writing(target):
             _sync_tree(inside)
+            _check(target, force=force, replaceable=replaceable)  # it may have come into being meanwhile
             _replace(inside, target, stage)
             _sync(parent)
     finally:

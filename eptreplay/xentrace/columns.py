@@ -34,15 +34,26 @@ class Columns(NamedTuple):
 
 
 @kernel
-def _fill(words: Words, base: int, rows: Rows, at: int, count: int, out: Columns) -> None:
+def _fill(words: Words, base: int, shifts: int, rows: Rows, at: int, count: int, out: Columns) -> None:
     """Write ``count`` rows, read from where they stand in ``words``, to ``out`` from row ``at`` on."""
+    row = 0
+    for shift in range(shifts + 1):
+        stop = rows.shift_row[shift] if shift < shifts else count
+        _fill_stretch(words, base, rows, row, stop, at, out)
+        if shift < shifts:
+            row, base = stop, rows.shift_base[shift]
+
+
+@kernel
+def _fill_stretch(words: Words, base: int, rows: Rows, start: int, stop: int, at: int, out: Columns) -> None:
+    """Do so with the rows from ``start`` to ``stop``, whose positions count from offset ``base``."""
     pos_in, tsc_in, place_in, pcpu_in, flags_in = rows.pos, rows.tsc, rows.place, rows.pcpu, rows.flags
     offset, pcpu, tsc, tsc_known, timed = out.offset, out.pcpu, out.tsc, out.tsc_known, out.timed
     event, run_dom, run_vcpu, place_known, n = out.event, out.run_dom, out.run_vcpu, out.place_known, out.n
     w0, w1, w2, w3, w4, w5, w6 = (
         out.words[0], out.words[1], out.words[2], out.words[3], out.words[4], out.words[5], out.words[6],
     )  # fmt: skip
-    for row in range(count):
+    for row in range(start, stop):
         to = at + row
         i = (i64(pos_in[row]) >> 2) & NOT_NEGATIVE
         head = i64(words[i])
@@ -93,7 +104,7 @@ def append(columns: Columns, at: int, batch: Batch) -> int:
     if batch.buffer is None:
         return at
     end = at + batch.count
-    _fill(batch.buffer.words, batch.base, batch.buffer.rows, at, batch.count, columns)
+    _fill(batch.buffer.words, batch.base, batch.shifts, batch.buffer.rows, at, batch.count, columns)
     columns.source[at:end] = batch.source
     return end
 

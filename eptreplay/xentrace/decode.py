@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.actions import carry_out, place_after
+from eptreplay.xentrace.align import catch_up, put_in_step
 from eptreplay.xentrace.chain import (
     LOOKAHEAD,
     NO_CHAIN,
@@ -43,7 +44,6 @@ LEGAL, WRONG_END, SEEK, CUT = range(4)
 @kernel
 def decode(
     words: Words,
-    avail: int,
     final: bool,
     cursor: Cursor,
     pcpus: Pcpus,
@@ -54,25 +54,29 @@ def decode(
     damages: Damages,
     tally: Tally,
 ) -> int:
-    """Decode the ``avail`` bytes in ``words`` from the cursor on; ``final`` says that none will follow.
+    """Decode the bytes in ``words`` from POS to AVAIL; ``final`` says that none will follow.
 
-    ``words`` must be longer than ``avail`` by LOOKAHEAD bytes. Returns NEED_INPUT (keep the bytes from POS on and
-    append more), ROWS_FULL or FLUSH (empty the buffers), REALIGN (move the bytes so that POS is a multiple of 4), or
-    END.
+    ``words`` must be longer by LOOKAHEAD bytes. Returns NEED_INPUT (keep the bytes from POS on and append more), FLUSH
+    (empty the buffers of windows and damage), or END.
     """
     while True:
-        mode = cursor[st.MODE]
+        mode, avail, lag = cursor[st.MODE], cursor[st.AVAIL], cursor[st.LAG]
+        last = final and lag == 0
         if cursor[st.WINDOWS] >= windows.offset.size or cursor[st.DAMAGES] + 4 > damages.offset.size:
             return st.FLUSH
         if mode == st.AT_WINDOW:
-            status = _enter_window(words, avail, final, cursor, pcpus, table, keep, rows, windows, damages, tally)
+            status = _enter_window(words, avail, last, cursor, pcpus, table, keep, rows, windows, damages, tally)
         elif mode == st.IN_WINDOW:
-            status = _read_records(words, avail, final, cursor, pcpus, table, keep, rows, damages, tally)
+            status = _read_records(words, avail, last, cursor, pcpus, table, keep, rows, damages, tally)
         elif mode == st.SEEK_RECORD:
-            status = seek_record(words, avail, final, cursor, pcpus, table, damages, tally)
+            status = seek_record(words, avail, last, cursor, pcpus, table, damages, tally)
         else:
-            status = seek_window(words, avail, final, cursor, pcpus, table, damages, tally)
-        if status != st.GO_ON:
+            status = seek_window(words, avail, last, cursor, pcpus, table, damages, tally)
+        if status == st.REALIGN:
+            put_in_step(words, cursor, rows)
+        elif status == st.NEED_INPUT and lag > 0:
+            catch_up(words, cursor)
+        elif status != st.GO_ON:
             return status
 
 

@@ -97,7 +97,7 @@ class Buffer:
 
     def take(self, left: NDArray[np.uint8], new: int) -> None:
         """Put ``left`` in front of ``new`` bytes of input, such that its first byte starts a word."""
-        self.start = (RESERVE_BYTES - left.size) & ~3 if left.size <= RESERVE_BYTES else 0
+        self.start = (RESERVE_BYTES - left.size) & ~3
         behind = self.start + left.size
         if new and behind != RESERVE_BYTES:
             self.bytes[behind : behind + new] = self.bytes[RESERVE_BYTES : RESERVE_BYTES + new]
@@ -109,7 +109,8 @@ class Buffer:
 class Batch:
     """Consecutive records of one source, and the windows and damage that ended since the batch before.
 
-    ``base``: offset of the buffer's first byte. ``count`` rows; ``memory`` numbers of rows of memory events.
+    ``base``: offset of the buffer's first byte, as far as none of the buffer's ``shifts`` changes it for rows further
+    on. ``count`` rows; ``memory`` numbers of rows of memory events.
     ``untimed``: some rows come before the first TSC of their pCPU. Give the buffer back with ``Reader.recycle`` once
     it is used up.
     """
@@ -122,6 +123,7 @@ class Batch:
     untimed: bool
     windows: st.Windows
     damages: st.Damages
+    shifts: int = 0
 
 
 @dataclass
@@ -175,15 +177,13 @@ class Reader:
         left = np.zeros(0, np.uint8)
         status, final = st.NEED_INPUT, False
         while status != st.END:
-            # Bytes that were left over out of step with the words are first decoded by themselves.
-            if status == st.NEED_INPUT:
-                buffer, count = ahead.take()
-                final = count < self.input_bytes
-            else:
-                buffer, count = self._free.get(), 0
+            buffer, count = ahead.take()
+            final = count < self.input_bytes
             buffer.take(left, count)
             cursor[st.BASE] += cursor[st.POS]
-            cursor[st.POS] = 0
+            cursor[st.POS] = cursor[st.SHIFTS] = 0
+            cursor[st.AVAIL] = buffer.avail
+            base = int(cursor[st.BASE])
             if cursor[st.BASE] == 0:
                 first_bytes = buffer.words[:1].tobytes()[: buffer.avail]
             if self.progress:
@@ -192,19 +192,18 @@ class Reader:
             while status == st.FLUSH:
                 status = self._decode(buffer, final=final)
                 if status == st.FLUSH:
-                    yield self._batch(number, source, None)
+                    yield self._batch(number, source, None, base)
             if status == st.END and source.fault:
                 self._note_fault(source)
             # The consumer may give the buffer back, and have it refilled, before this generator goes on.
-            left = buffer.bytes[buffer.start + int(cursor[st.POS]) : buffer.start + buffer.avail].copy()
-            yield self._batch(number, source, buffer)
+            left = buffer.bytes[buffer.start + int(cursor[st.POS]) : buffer.start + int(cursor[st.AVAIL])].copy()
+            yield self._batch(number, source, buffer, base)
         if self.records == before:
             raise InputError(_nothing_found(source, first_bytes))
 
     def _decode(self, buffer: Buffer, *, final: bool) -> int:
         return decode(
             buffer.words,
-            buffer.avail,
             final,
             self.cursor,
             self.pcpus,
@@ -216,7 +215,7 @@ class Reader:
             self.tally,
         )
 
-    def _batch(self, number: int, source: ByteSource, buffer: Buffer | None) -> Batch:
+    def _batch(self, number: int, source: ByteSource, buffer: Buffer | None, base: int) -> Batch:
         cursor = self.cursor
         if self.strict:
             self._raise_damage(source)
@@ -227,7 +226,7 @@ class Reader:
             return Batch(number, None, 0, 0, 0, untimed=False, windows=windows, damages=damages)
         count, memory, untimed = (int(cursor[i]) for i in (st.ROWS, st.MEMORY_ROWS, st.UNTIMED_ROWS))
         cursor[st.ROWS] = cursor[st.MEMORY_ROWS] = cursor[st.UNTIMED_ROWS] = 0
-        return Batch(number, buffer, int(cursor[st.BASE]), count, memory, untimed > 0, windows, damages)
+        return Batch(number, buffer, base, count, memory, untimed > 0, windows, damages, int(cursor[st.SHIFTS]))
 
     def _note_fault(self, source: ByteSource) -> None:
         """Enter that the compressed stream broke off behind the last byte."""

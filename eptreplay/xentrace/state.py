@@ -37,6 +37,9 @@ TSC_KNOWN, PLACE_KNOWN = 1, 2
 (
     BASE,  # offset of the buffer's first byte
     POS,  # position of the next byte to look at
+    AVAIL,  # end of the bytes that can be looked at
+    LAG,  # so many bytes further on stand the bytes behind AVAIL, or 0 if there are none
+    FAR,  # end of those
     MODE,
     PCPU,
     WINDOW,  # offset of the CPU_CHANGE of the window being read, or NONE_OPEN
@@ -56,13 +59,14 @@ TSC_KNOWN, PLACE_KNOWN = 1, 2
     SKIP_WORD,  # the word found there
     EPOCH,  # counts losses that could belong to any pCPU; a placement from before is void
     ROWS,  # rows filled
+    SHIFTS,
     MEMORY_ROWS,
     WINDOWS,
     DAMAGES,
     UNTIMED_ROWS,  # rows without a TSC so far: their pCPU's first one has not been read yet
     SAMPLES,
     CURSOR_FIELDS,
-) = range(27)
+) = range(31)
 
 # Damage reasons; texts in damage.py.
 LOST, NO_WINDOW, BAD_WINDOW, BAD_RECORD, OVERRUN, BAD_TSC, WINDOW_SIZE, FILE_END, STREAM = range(9)
@@ -92,6 +96,8 @@ class Rows(NamedTuple):
     flags: NDArray[np.uint8]
     memory: NDArray[np.int32]  # rows that belong into p2m.parquet
     action_pos: NDArray[np.int32]  # records of one window that the decoder itself acts upon
+    shift_row: NDArray[np.int32]  # from this row on, the buffer's first byte is the one at offset ``shift_base``
+    shift_base: NDArray[np.int64]
 
 
 class Windows(NamedTuple):
@@ -178,7 +184,7 @@ def new_pcpus() -> Pcpus:
 
 def new_rows(capacity: int) -> Rows:
     """Return a buffer of ``capacity`` rows; the system provides its memory as it is filled."""
-    types = (np.int32, np.int64, np.uint32, np.uint16, np.uint8, np.int32, np.int32)
+    types = (np.int32, np.int64, np.uint32, np.uint16, np.uint8, np.int32, np.int32, np.int32, np.int64)
     return Rows._make(np.empty(capacity, dtype) for dtype in types)
 
 

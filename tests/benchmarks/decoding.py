@@ -48,15 +48,14 @@ class Memory:
         status = st.NEED_INPUT
         while status != st.END:
             start = int(cursor[st.BASE] + cursor[st.POS])
-            cursor[st.BASE], cursor[st.POS] = start, 0
             avail = min(INPUT_BYTES, self._size - start)
+            cursor[st.BASE], cursor[st.POS], cursor[st.AVAIL] = start, 0, avail
             buffer.bytes, buffer.start = self._data[start : start + avail + LOOKAHEAD & ~3], 0
             status = st.FLUSH
             while status == st.FLUSH:
                 final = start + avail == self._size
                 status = decode(
                     buffer.words,
-                    avail,
                     final,
                     cursor,
                     pcpus,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +15,17 @@ from eptreplay.errors import InputError, UsageError
 from eptreplay.trace import export as module
 from eptreplay.trace import ingest as ingest_module
 from eptreplay.trace.schema import TABLES
-from tests.trace.made_recordings import busy_recording, dataset, files_of, leftovers, long_recording, tables, window_sizes, write
+from eptreplay.xentrace.encode import Trace
+from tests.trace.made_recordings import (
+    busy_recording,
+    dataset,
+    files_of,
+    leftovers,
+    long_recording,
+    tables,
+    window_sizes,
+    write,
+)
 from tests.xentrace.made_files import record, window
 
 
@@ -31,7 +40,7 @@ def read_table(path: Path, like: pl.DataFrame) -> pl.DataFrame:
         case ".csv":
             return pl.read_csv(path, schema=readable(like).schema)
         case ".arrow":
-            return pl.read_ipc(path, memory_map=False)
+            return pl.read_ipc(path)
         case _:
             return pl.read_parquet(path)
 
@@ -46,9 +55,7 @@ def batch_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("to", ["csv", "arrow", "parquet"])
 @pytest.mark.usefixtures("batch_rows")
-def test_every_format_has_the_tables_of_the_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
-) -> None:
+def test_every_format_has_the_tables_of_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
     monkeypatch.setattr(ingest_module, "PART_BATCHES", 1)
     folder = dataset(tmp_path, busy_recording(), long_recording(30), window(1, b"\xff" * 8), input_bytes=512)
     assert len(list((folder / "events").iterdir())) == 3
@@ -68,7 +75,7 @@ def test_csv_has_empty_fields_for_what_is_null(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("batch_rows")
 @pytest.mark.parametrize("recording", [busy_recording(), long_recording(120)], ids=["busy", "long"])
 def test_the_recording_comes_back_byte_for_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: Trace
 ) -> None:
     monkeypatch.setattr(ingest_module, "PART_BATCHES", 1)
     folder = dataset(tmp_path, recording, input_bytes=512)
@@ -94,7 +101,7 @@ def test_what_is_exported_of_a_damaged_recording_is_a_valid_file(tmp_path: Path)
 
 def test_a_selection_cannot_become_a_recording_again(tmp_path: Path) -> None:
     folder = dataset(tmp_path, busy_recording(), events="ept")
-    with pytest.raises(UsageError, match="holds a selection of events; ingest with --events all"):
+    with pytest.raises(UsageError, match=r"holds a selection of events; ingest with --events all"):
         eptreplay.export(folder, to="xentrace", output=tmp_path / "out")
     eptreplay.export(folder, to="csv", output=tmp_path / "out")
 
@@ -102,11 +109,11 @@ def test_a_selection_cannot_become_a_recording_again(tmp_path: Path) -> None:
 def test_wrong_requests_are_errors_and_leave_nothing(tmp_path: Path) -> None:
     folder = dataset(tmp_path, busy_recording())
     before = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(UsageError, match="--to xentrac: expected one of .*; did you mean xentrace"):
+    with pytest.raises(UsageError, match=r"--to xentrac: expected one of .*; did you mean xentrace"):
         eptreplay.export(folder, to="xentrac", output=tmp_path / "out")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match=r"exists already"):
         eptreplay.export(folder, to="csv", output=folder)
-    with pytest.raises(InputError, match="manifest.json is missing"):
+    with pytest.raises(InputError, match=r"manifest.json is missing"):
         eptreplay.export(tmp_path, to="csv", output=tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -116,12 +123,12 @@ def test_force_replaces_what_we_wrote_in_any_format(tmp_path: Path) -> None:
     for to in ("csv", "arrow", "parquet"):
         eptreplay.export(folder, to=to, output=out, force=True)
         assert {path.suffix for path in out.iterdir()} == {f".{to}"}
-    with pytest.raises(UsageError, match="not an output of eptreplay"):
+    with pytest.raises(UsageError, match=r"not an output of eptreplay"):
         eptreplay.export(folder, to="xentrace", output=out, force=True)
     write(tmp_path, b"old", "file")
     eptreplay.export(folder, to="xentrace", output=tmp_path / "file", force=True)
     assert (tmp_path / "file").read_bytes() == busy_recording().bytes()
-    with pytest.raises(UsageError, match="not an output of eptreplay"):
+    with pytest.raises(UsageError, match=r"not an output of eptreplay"):
         eptreplay.export(folder, to="csv", output=tmp_path / "file", force=True)
     assert leftovers(tmp_path) == []
 
@@ -141,7 +148,7 @@ def test_a_dataset_that_lost_a_file_is_an_input_error(
     if to == "xentrace" and lost == "p2m.parquet":
         eptreplay.export(folder, to=to, output=tmp_path / "out")  # which is made of events only
         return
-    with pytest.raises(InputError, match=f"{lost}: missing, so the dataset is incomplete"):
+    with pytest.raises(InputError, match=rf"{lost}: missing, so the dataset is incomplete"):
         eptreplay.export(folder, to=to, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -166,7 +173,7 @@ def test_a_table_that_cannot_be_read_is_an_input_error(tmp_path: Path, to: str) 
     path = folder / "events" / "part-00000.parquet"
     for content in damages(path.read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="part-00000.parquet: cannot be read as table events"):
+        with pytest.raises(InputError, match=r"part-00000.parquet: cannot be read as table events"):
             eptreplay.export(folder, to=to, output=tmp_path / "out")
     assert leftovers(tmp_path) == []
 
@@ -174,7 +181,7 @@ def test_a_table_that_cannot_be_read_is_an_input_error(tmp_path: Path, to: str) 
 def test_a_table_with_columns_of_another_is_an_input_error(tmp_path: Path) -> None:
     folder = dataset(tmp_path, busy_recording())
     (folder / "p2m.parquet").write_bytes((folder / "windows.parquet").read_bytes())
-    with pytest.raises(InputError, match="p2m.parquet: cannot be read as table p2m"):
+    with pytest.raises(InputError, match=r"p2m.parquet: cannot be read as table p2m"):
         eptreplay.export(folder, to="csv", output=tmp_path / "out")
 
 
@@ -192,7 +199,7 @@ def test_rows_that_no_record_can_hold_are_an_input_error(tmp_path: Path, change:
         values = pa.array([value] * len(table), table.schema.field(name).type)
         table = table.set_column(column, table.schema.field(name), values)
     pq.write_table(table, path)
-    with pytest.raises(InputError, match="table events holds records that no xentrace file can hold"):
+    with pytest.raises(InputError, match=r"table events holds records that no xentrace file can hold"):
         eptreplay.export(folder, to="xentrace", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,10 +25,10 @@ from tests.xentrace.mutants import mutate
 
 many = settings(max_examples=40 if COMPILED else 12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-CONTRACT = (
-    "source records windows pcpus events span_ticks span_ns tsc_hz xen vendor bytes_decoded bytes_skipped damage"
-    " lost_records p2m missing sources"
-).split()
+CONTRACT = {
+    "source", "records", "windows", "pcpus", "events", "span_ticks", "span_ns", "tsc_hz", "xen", "vendor",
+    "bytes_decoded", "bytes_skipped", "damage", "lost_records", "p2m", "missing", "sources",
+}  # fmt: skip
 
 
 def one_record(name: str = "HVM_VMENTRY", **values: int) -> Trace:
@@ -40,7 +41,7 @@ def one_record(name: str = "HVM_VMENTRY", **values: int) -> Trace:
 
 def test_the_document_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     document = eptreplay.info(write(tmp_path, busy_recording()))
-    assert set(CONTRACT) < document.keys()
+    assert document.keys() > CONTRACT
     assert set(document["source"]) == {"name", "bytes", "sha256"}
     assert set(document["tsc_hz"]) == {"value", "how", "spread"}
     assert set(document["xen"]) == {"layout", "how"}
@@ -83,9 +84,8 @@ def test_a_file_and_its_dataset_tell_the_same(
     try:
         document = eptreplay.info(source, tsc_hz=tsc_hz, xen=xen)
     except InputError as error:
-        with pytest.raises(InputError) as again:
+        with pytest.raises(InputError, match=re.escape(str(error))):
             eptreplay.ingest([source], tmp_path / "ds", force=True)
-        assert str(again.value) == str(error)
         return
     eptreplay.ingest([source], tmp_path / "ds", events=events, tsc_hz=tsc_hz, xen=xen, force=True)
     assert eptreplay.info(tmp_path / "ds") == document
@@ -133,9 +133,9 @@ def test_damage_is_listed_up_to_a_point_and_counted_beyond_it(tmp_path: Path, mo
         "message": "byte 120: expected the header of a record of a known class with records behind it,"
         " found ff ff ff ff",
     }
-    with pytest.raises(DamageError, match="made.xentrace: byte 120"):
+    with pytest.raises(DamageError, match=r"made.xentrace: byte 120"):
         eptreplay.info(source, strict=True)
-    with pytest.raises(DamageError, match="ds: byte 120"):
+    with pytest.raises(DamageError, match=r"ds: byte 120"):
         eptreplay.info(dataset(tmp_path, source.read_bytes()), strict=True)
 
 

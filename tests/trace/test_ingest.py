@@ -62,7 +62,9 @@ def test_the_tables_have_the_columns_of_the_contract(tmp_path: Path) -> None:
         "windows": "source offset pcpu bytes records first_tsc last_tsc",
         "damage": "source offset bytes pcpu reason lost_records first_tsc last_tsc",
     }
-    assert {name: table.columns for name, table in tables(folder).items()} == {k: v.split() for k, v in expected.items()}
+    assert {name: table.columns for name, table in tables(folder).items()} == {
+        k: v.split() for k, v in expected.items()
+    }
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "manifest.json", "events/part-00000.parquet", "p2m.parquet", "windows.parquet", "damage.parquet",

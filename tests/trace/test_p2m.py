@@ -94,7 +94,9 @@ def test_every_memory_event_has_a_kind() -> None:
     assert {e.id for e in MEMORY_EVENTS} == {e.id for e in EVENTS if class_of(e.id) == "mem"} | {0x82021}
     assert set(KINDS) <= {e.name for e in MEMORY_EVENTS}
     assert {KINDS.get(e.name, e.name.lower()) for e in MEMORY_EVENTS} < set(KIND_NAMES)
-    assert {"set", "npf", "pod_populate", "pod_zero", "splinter", "decrease", "grant_map", "grant_unmap"} < set(KIND_NAMES)
+    assert {"set", "npf", "pod_populate", "pod_zero", "splinter", "decrease", "grant_map", "grant_unmap"} < set(
+        KIND_NAMES
+    )
 
 
 def expected_row(entry: Entry, xen: str) -> tuple[Any, ...]:

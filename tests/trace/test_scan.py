@@ -33,7 +33,7 @@ def test_rows_come_in_file_order_over_all_parts(tmp_path: Path, monkeypatch: pyt
 
 
 def test_names_of_tables_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected one of events, p2m, windows, damage"):
+    with pytest.raises(UsageError, match=r"expected one of events, p2m, windows, damage"):
         eptreplay.scan(dataset(tmp_path, busy_recording()), "event")
 
 
@@ -48,7 +48,7 @@ def test_the_last_part_that_is_missing_is_missed(tmp_path: Path, monkeypatch: py
     folder = dataset(tmp_path, long_recording(60), input_bytes=512)
     last = max((folder / "events").iterdir())
     last.unlink()
-    with pytest.raises(InputError, match=f"{last.name}: missing, so the dataset is incomplete"):
+    with pytest.raises(InputError, match=rf"{last.name}: missing, so the dataset is incomplete"):
         eptreplay.scan(folder)
     assert eptreplay.scan(folder, "windows").collect().height > 0
 
@@ -56,9 +56,9 @@ def test_the_last_part_that_is_missing_is_missed(tmp_path: Path, monkeypatch: py
 def test_what_is_no_dataset_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match="no dataset: manifest.json is missing; if ingest was interrupted"):
+        with pytest.raises(InputError, match=r"no dataset: manifest.json is missing; if ingest was interrupted"):
             read_manifest(path)
-    with pytest.raises(InputError, match="cannot be read: .*Not a directory"):
+    with pytest.raises(InputError, match=r"cannot be read: .*Not a directory"):
         read_manifest(tmp_path / "file")
 
 
@@ -95,5 +95,5 @@ def test_a_newer_schema_is_refused_by_everything(tmp_path: Path) -> None:
         lambda: eptreplay.scan(folder),
         lambda: eptreplay.export(folder, to="csv", output=tmp_path / "out"),
     ):
-        with pytest.raises(InputError, match="schema 2, written by eptreplay 9.0; this version reads up to 1"):
+        with pytest.raises(InputError, match=r"schema 2, written by eptreplay 9.0; this version reads up to 1"):
             use()

@@ -47,13 +47,16 @@ def _records(batch: Batch) -> list[Record]:
         return []
     rows, words = batch.buffer.rows, batch.buffer.words
     records = []
+    shifts = dict(zip(rows.shift_row[: batch.shifts].tolist(), rows.shift_base[: batch.shifts].tolist(), strict=True))
+    base = batch.base
     for row in range(batch.count):
+        base = shifts.get(row, base)
         pos, flags = int(rows.pos[row]), int(rows.flags[row])
         head = int(words[pos >> 2])
         first = (pos >> 2) + 1 + 2 * (head >> 31)
         records.append(
             Record(
-                batch.base + pos,
+                base + pos,
                 int(rows.pcpu[row]),
                 int(rows.tsc[row]) if flags & st.TSC_KNOWN else None,
                 bool(head >> 31),

@@ -9,6 +9,7 @@ import pytest
 
 from eptreplay.errors import DamageError, InputError
 from eptreplay.xentrace.damage import REASONS
+from eptreplay.xentrace.decode import KEEP_ALL
 from eptreplay.xentrace.reader import Reader
 from tests.oracles.tolerant_reader import Reading, Record, read_tolerantly
 from tests.xentrace.made_files import CPU_CHANGE, LOST_RECORDS, MAX_PCPUS, record, window
@@ -176,6 +177,18 @@ def test_a_file_without_any_record_is_an_error(tmp_path: Path, data: bytes) -> N
     path.write_bytes(data)
     with pytest.raises(InputError, match=f"{path}: byte 0: expected a CPU_CHANGE record"):
         list(Reader([path]))
+
+
+def test_records_at_odd_positions_do_not_come_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "made.xentrace"
+    path.write_bytes(window(0, (entries(6) + b"?") * 1001, 0xFFFFFFFC))
+    reader = Reader([path], keep=KEEP_ALL)
+    counts = []
+    for batch in reader:
+        counts.append(batch.count)
+        reader.recycle(batch)
+    assert sum(counts) == 1 + 6 * 1001
+    assert len(counts) < 5
 
 
 def test_every_reason_is_documented() -> None:
