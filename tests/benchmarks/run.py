@@ -162,7 +162,8 @@ def start(bench: Bench) -> None:
 
 def stages(bench: Bench) -> None:
     """Where the time goes in ingest --events ept."""
-    print_stages(bench.file(160), BENCH / "stages", bench.rounds)
+    tiny = tiled_file(RECORDING, BENCH, 8, 1)
+    print_stages(bench.file(160), tiny, BENCH / "stages", bench.rounds)
 
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
