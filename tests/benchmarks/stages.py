@@ -78,7 +78,7 @@ def uncompressed() -> Iterator[None]:
 
 
 def print_stages(made: Tiled, tiny: Tiled, folder: Path, rounds: int) -> None:
-    """Print what each step costs and what the whole costs, and ``tiny``, which is nearly all start; removes ``folder``."""
+    """Print what steps and the whole cost, and ``tiny``, which is nearly all start; ``folder`` is written and removed."""
 
     def whole() -> None:
         shutil.rmtree(folder, ignore_errors=True)

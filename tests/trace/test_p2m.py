@@ -18,6 +18,8 @@ from tests.trace.made_recordings import busy_recording, dataset, tables
 from tests.xentrace.made_traces import RELEASES, Entry, entries
 
 many = settings(max_examples=60 if COMPILED else 15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LIMITS = {"p2m_dom": 1 << 16, "order": 1 << 16, "p2mt": 1 << 8}
+"""What some layouts have more bits for than the column, and no record means."""
 DETAILS = ["p2m_dom", "gfn", "order", "mfn", "p2mt", "qualification"]
 
 
@@ -75,7 +77,7 @@ def test_a_given_release_is_believed(tmp_path: Path) -> None:
     trace.window(0)
     trace.add("MEM_DECREASE_RESERVATION", gfn=1, domid=3, order=9)
     found = tables(dataset(tmp_path, trace, xen="4.18"))["p2m"]
-    # Both halves of the word are the domain then, and no domain id is that large.
+    # Both halves of the word are the domain then, and no domain has such a number.
     assert found.select("p2m_dom", "order").rows() == [(None, 0)]
 
 
@@ -101,7 +103,7 @@ def test_every_memory_event_has_a_kind() -> None:
 
 def expected_row(entry: Entry, xen: str) -> tuple[Any, ...]:
     """Return what a row should say of a record, worked out field by field."""
-    found = dict.fromkeys(DETAILS)
+    found: dict[str, int | None] = dict.fromkeys(DETAILS)
     words = entry.layout.pack(entry.values)
     layout = [x for x in entry.event.layouts_in(xen) if x.min_words <= len(words) <= x.max_words][-1]
     for name, value in layout.unpack(words).items():
