@@ -78,7 +78,7 @@ def uncompressed() -> Iterator[None]:
 
 
 def print_stages(made: Tiled, tiny: Tiled, folder: Path, rounds: int) -> None:
-    """Print what steps and the whole cost, and ``tiny``, which is nearly all start; ``folder`` is written and removed."""
+    """Print what each step costs, the whole, and ``tiny``, which is nearly all start; removes ``folder``."""
 
     def whole() -> None:
         shutil.rmtree(folder, ignore_errors=True)
