@@ -111,8 +111,8 @@ def expected_row(entry: Entry, xen: str) -> tuple[Any, ...]:
         if column and not (column == "p2m_dom" and entry.event.name in NO_TABLE):
             found[column] = value >> 12 if name == "gpa" else value
     for column, highest in (("p2m_dom", 0x7FFF), ("order", 30), ("p2mt", 0xFF)):
-        value = found[column]
-        if value is not None and value > highest:
+        seen = found[column]
+        if seen is not None and seen > highest:
             found[column] = None
     return (KINDS.get(entry.event.name, entry.event.name.lower()), *found.values())
 
