@@ -11,7 +11,7 @@ from eptreplay.xentrace.chain import Words
 from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.reader import Batch
 from eptreplay.xentrace.record import EVENT_MASK
-from eptreplay.xentrace.state import NOT_NEGATIVE, PLACE_KNOWN, TSC_KNOWN, Rows
+from eptreplay.xentrace.state import NOT_NEGATIVE, PLACE_KNOWN, TSC_KNOWN
 
 PAYLOAD_WORDS = 7
 
@@ -34,49 +34,28 @@ class Columns(NamedTuple):
 
 
 @kernel
-def _fill(words: Words, base: int, shifts: int, rows: Rows, at: int, count: int, out: Columns) -> None:
-    """Write ``count`` rows, read from where they stand in ``words``, to ``out`` from row ``at`` on."""
-    row = 0
-    for shift in range(shifts + 1):
-        stop = rows.shift_row[shift] if shift < shifts else count
-        _fill_stretch(words, base, rows, row, stop, at, out)
-        if shift < shifts:
-            row, base = stop, rows.shift_base[shift]
-
-
-@kernel
-def _fill_stretch(words: Words, base: int, rows: Rows, start: int, stop: int, at: int, out: Columns) -> None:
-    """Do so with the rows from ``start`` to ``stop``, whose positions count from offset ``base``."""
-    pos_in, tsc_in, place_in, pcpu_in, flags_in = rows.pos, rows.tsc, rows.place, rows.pcpu, rows.flags
-    offset, pcpu, tsc, tsc_known, timed = out.offset, out.pcpu, out.tsc, out.tsc_known, out.timed
-    event, run_dom, run_vcpu, place_known, n = out.event, out.run_dom, out.run_vcpu, out.place_known, out.n
+def _read_payloads(words: Words, pos: NDArray[np.int32], out: Columns) -> None:
+    """Write what the bytes of the records at positions ``pos`` say to the rows of ``out``, as many as there are."""
+    event, timed, n = out.event, out.timed, out.n
     w0, w1, w2, w3, w4, w5, w6 = (
         out.words[0], out.words[1], out.words[2], out.words[3], out.words[4], out.words[5], out.words[6],
     )  # fmt: skip
-    for row in range(start, stop):
-        to = at + row
-        i = (i64(pos_in[row]) >> 2) & NOT_NEGATIVE
+    for row in range(pos.size):
+        i = (i64(pos[row]) >> 2) & NOT_NEGATIVE
         head = i64(words[i])
         length = (head >> 28) & 7
         first = (i + 1 + 2 * (head >> 31)) & NOT_NEGATIVE
-        offset[to] = base + pos_in[row]
-        pcpu[to] = pcpu_in[row]
-        tsc[to] = tsc_in[row]
-        tsc_known[to] = flags_in[row] & TSC_KNOWN != 0
-        timed[to] = head >> 31
-        event[to] = head & EVENT_MASK
-        run_dom[to] = place_in[row] & 0xFFFF
-        run_vcpu[to] = place_in[row] >> 16
-        place_known[to] = flags_in[row] & PLACE_KNOWN != 0
-        n[to] = length
+        event[row] = head & EVENT_MASK
+        timed[row] = head >> 31
+        n[row] = length
         # Masks, not branches: lengths are as good as random.
-        w0[to] = i64(words[first]) & -i64(length > 0)
-        w1[to] = i64(words[first + 1]) & -i64(length > 1)
-        w2[to] = i64(words[first + 2]) & -i64(length > 2)
-        w3[to] = i64(words[first + 3]) & -i64(length > 3)
-        w4[to] = i64(words[first + 4]) & -i64(length > 4)
-        w5[to] = i64(words[first + 5]) & -i64(length > 5)
-        w6[to] = i64(words[first + 6]) & -i64(length > 6)
+        w0[row] = i64(words[first]) & -i64(length > 0)
+        w1[row] = i64(words[first + 1]) & -i64(length > 1)
+        w2[row] = i64(words[first + 2]) & -i64(length > 2)
+        w3[row] = i64(words[first + 3]) & -i64(length > 3)
+        w4[row] = i64(words[first + 4]) & -i64(length > 4)
+        w5[row] = i64(words[first + 5]) & -i64(length > 5)
+        w6[row] = i64(words[first + 6]) & -i64(length > 6)
 
 
 def new_columns(capacity: int) -> Columns:
@@ -103,10 +82,33 @@ def append(columns: Columns, at: int, batch: Batch) -> int:
     """
     if batch.buffer is None:
         return at
-    end = at + batch.count
-    _fill(batch.buffer.words, batch.base, batch.shifts, batch.buffer.rows, at, batch.count, columns)
-    columns.source[at:end] = batch.source
+    rows, end = batch.buffer.rows, at + batch.count
+    out = rows_of(columns, slice(at, end))
+    pos, place, flags = rows.pos[: batch.count], rows.place[: batch.count], rows.flags[: batch.count]
+    _read_payloads(batch.buffer.words, pos, out)
+    out.source[:] = batch.source
+    out.pcpu[:] = rows.pcpu[: batch.count]
+    out.tsc[:] = rows.tsc[: batch.count]
+    np.not_equal(flags & TSC_KNOWN, 0, out=out.tsc_known)
+    np.not_equal(flags & PLACE_KNOWN, 0, out=out.place_known)
+    np.bitwise_and(place, 0xFFFF, out=out.run_dom, casting="unsafe")
+    np.right_shift(place, 16, out=out.run_vcpu, casting="unsafe")
+    out.offset[:] = offsets_of(batch)
     return end
+
+
+def offsets_of(batch: Batch) -> NDArray[np.int64]:
+    """Return where the records of a batch stand in the source, in bytes."""
+    if batch.buffer is None:
+        return np.zeros(0, np.int64)
+    rows = batch.buffer.rows
+    offset = rows.pos[: batch.count].astype(np.int64)
+    # From some rows on the buffer's first byte is that at another offset: bytes were moved behind damage.
+    starts = [0, *rows.shift_row[: batch.shifts].tolist(), batch.count]
+    bases = [batch.base, *rows.shift_base[: batch.shifts].tolist()]
+    for base, start, stop in zip(bases, starts[:-1], starts[1:], strict=True):
+        offset[start:stop] += base
+    return offset
 
 
 def columns_of(batch: Batch) -> Columns:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eptreplay.xentrace.columns import offsets_of
 from eptreplay.xentrace.decode import KEEP_ALL
 from eptreplay.xentrace.reader import Reader
 from tests.conftest import Unpack
@@ -53,7 +54,7 @@ def read_rows(path: Path) -> Rows:
     for batch in reader:
         if batch.buffer is not None:
             rows, count = batch.buffer.rows, batch.count
-            columns = (rows.pos[:count] + np.int64(batch.base), rows.pcpu, rows.tsc, rows.flags, rows.place)
+            columns = (offsets_of(batch), rows.pcpu, rows.tsc, rows.flags, rows.place)
             parts.append(Rows._make(column[:count].copy() for column in columns))
         reader.recycle(batch)
     return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
