@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,6 +19,9 @@ import numpy as np
 
 KERNEL_FOLDERS = ("xentrace",)
 """Folders of the package, all of whose modules go into the hash."""
+
+CACHE_BYTES = 8 << 20
+"""More than all compiled kernels take."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,23 +40,43 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def _cache_roots() -> Iterator[Path]:
+    """Yield where caches may lie, best first; without a home or space for temporary files there are fewer."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        yield Path(chosen)
+    else:
+        with suppress(RuntimeError):
+            yield Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "eptreplay"
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir()) / f"eptreplay-kernels-{os.getuid()}"
+
+
 def _cache_directory() -> str | None:
     """Return a writable directory for compiled kernels, or None where there is none: then every process compiles."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    roots = [Path(chosen)] if chosen else [Path(home) / "eptreplay"]
-    user = os.getuid() if hasattr(os, "getuid") else "all"
-    roots.append(Path(tempfile.gettempdir()) / f"eptreplay-kernels-{user}")
-    for root in roots:
+    for root in _cache_roots():
         directory = root / _source_hash()
-        try:
+        with suppress(OSError):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            continue
-        # Compiled code is executed: a folder that belongs to somebody else is not trusted.
-        if os.access(directory, os.W_OK) and (user == "all" or directory.stat().st_uid == user):
-            return str(directory)
+            # Compiled code is executed: a folder that belongs to somebody else is not trusted.
+            if directory.stat().st_uid == os.getuid() and (_compiled_in(directory) or _has_room(directory)):
+                return str(directory)
     return None
+
+
+def _compiled_in(directory: Path) -> bool:
+    return any(directory.rglob("decode.decode-*.nbc"))
+
+
+def _has_room(directory: Path) -> bool:
+    """Tell whether compiled kernels fit in: numba fails where it cannot save what it has compiled."""
+    probe = directory / f"probe-{os.getpid()}"
+    try:
+        probe.write_bytes(bytes(CACHE_BYTES))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
 
 
 _CACHE_DIRECTORY = _cache_directory()
@@ -63,7 +86,7 @@ def is_compiled() -> bool:
     """Tell whether compiled kernels of exactly these sources lie in the cache, so that nothing has to be compiled."""
     if config.DISABLE_JIT or _CACHE_DIRECTORY is None:
         return bool(config.DISABLE_JIT)
-    return any(Path(_CACHE_DIRECTORY).rglob("decode.decode-*.nbc"))
+    return _compiled_in(Path(_CACHE_DIRECTORY))
 
 
 @contextmanager

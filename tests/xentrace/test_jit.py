@@ -43,6 +43,33 @@ def test_where_nothing_can_be_written_there_is_no_cache(places: Path) -> None:
     assert jit._cache_directory() is None
 
 
+def test_without_a_home_the_cache_is_temporary(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    assert Path(jit._cache_directory() or "").parent.parent == places / "tmp"
+
+
+def test_on_full_disks_there_is_no_cache_unless_it_is_there_already(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def no_temporary_folder() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(tempfile, "gettempdir", no_temporary_folder)
+    assert jit._cache_directory() is None
+    directory = places / "home" / "eptreplay" / jit._source_hash()
+    assert list(directory.iterdir()) == []
+    (directory / "decode.decode-80.py311.1.nbc").touch()
+    assert jit._cache_directory() == str(directory)
+
+
 def test_code_in_a_folder_of_somebody_else_is_not_run(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: places.stat().st_uid + 1)
     assert jit._cache_directory() is None

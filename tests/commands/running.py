@@ -1,0 +1,67 @@
+"""Command lines, carried out as a user does: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+EPTREPLAY = (sys.executable, "-m", "eptreplay")
+PATIENCE_S = 120
+"""As long as compiling takes on a slow machine, and then some."""
+
+
+class Outcome(NamedTuple):
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines on standard error."""
+        return self.err.splitlines()
+
+
+def command(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None) -> Outcome:
+    """Carry out a command line and return what it gave."""
+    done = subprocess.run(
+        [*EPTREPLAY, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start(*arguments: object, stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a command line whose end is not waited for."""
+    return subprocess.Popen(
+        [*EPTREPLAY, *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> Outcome:
+    """Return what a command line that was started gives."""
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something is so; fails when it takes too long."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to pass"
+        time.sleep(0.01)
+
+
+def hidden(folder: Path) -> list[str]:
+    """Return what is hidden in a folder: outputs that are not complete."""
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))

@@ -1,0 +1,100 @@
+"""Ctrl-C and SIGTERM end a command at once, wherever it is, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import Run
+from tests.commands.running import finish, hidden, start, wait_until
+from tests.trace.made_recordings import files_of, long_recording
+
+ENDS = {signal.SIGINT: (130, ["eptreplay: interrupted"]), signal.SIGTERM: (143, ["eptreplay: terminated"])}
+both = pytest.mark.parametrize("sent", ENDS, ids=lambda sent: sent.name)
+
+
+def end(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
+    """Send a signal and assert that the command ends as it should."""
+    process.send_signal(sent)
+    done = finish(process)
+    assert (done.code, done.out, done.lines) == (ENDS[sent][0], "", ENDS[sent][1])
+
+
+@both
+def test_while_it_waits_for_standard_input(tmp_path: Path, sent: signal.Signals) -> None:
+    reading, writing = os.pipe()
+    process = start("ingest", "-", "-o", tmp_path / "ds", stdin=reading)
+    os.close(reading)
+    wait_until(lambda: hidden(tmp_path))
+    end(process, sent)
+    os.close(writing)
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+def test_while_a_pipe_has_stalled_in_the_middle(tmp_path: Path, sent: signal.Signals) -> None:
+    reading, writing = os.pipe()
+    process = start("ingest", "-", "-o", tmp_path / "ds", stdin=reading)
+    os.close(reading)
+    data = long_recording(3000).bytes()
+    sender = threading.Thread(target=os.write, args=(writing, data[: len(data) // 2 + 1]))
+    sender.start()
+    wait_until(lambda: hidden(tmp_path))
+    sender.join()
+    end(process, sent)
+    os.close(writing)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [["ingest", "-", "-o", "{}/ds", "--events", "all"], ["info", "-"]])
+def test_while_it_works_as_fast_as_it_can(tmp_path: Path, line: list[str]) -> None:
+    reading, writing = os.pipe()
+    process = start(*(part.format(tmp_path) for part in line), stdin=reading)
+    os.close(reading)
+    data, sent = long_recording(2000).bytes(), [0]
+
+    def send_for_ever() -> None:
+        try:
+            while True:
+                sent[0] += os.write(writing, data)
+        except BrokenPipeError:
+            os.close(writing)
+
+    sender = threading.Thread(target=send_for_ever)
+    sender.start()
+    wait_until(lambda: sent[0] > 20_000_000 or (os.environ.get("NUMBA_DISABLE_JIT") and sent[0] > 1_000_000))
+    end(process, signal.SIGINT)
+    sender.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_dataset_survives_an_interrupted_replacement(here: Run, tmp_path: Path, recording: Path) -> None:
+    target = tmp_path / "ds"
+    assert here("ingest", recording, "-o", target).code == 0
+    before = files_of(tmp_path)
+    reading, writing = os.pipe()
+    process = start("ingest", "-", "-o", target, "--force", stdin=reading)
+    os.close(reading)
+    wait_until(lambda: hidden(tmp_path))
+    end(process, signal.SIGINT)
+    os.close(writing)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, EOFError])
+def test_an_interruption_in_this_process_is_130(
+    here: Run, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    def interrupt(*_: object, **__: object) -> Callable[..., None]:
+        raise raised
+
+    monkeypatch.setattr("eptreplay.xentrace.catalogue.document.catalogue_document", interrupt)
+    done = here("events")
+    assert (done.code, done.out) == (130, "")
+    assert done.lines[-1] == "eptreplay: interrupted"
