@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from queue import Queue, SimpleQueue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Thread
 from typing import Protocol, Self
 
 import numpy as np
@@ -244,22 +244,26 @@ class Reader:
 class _ReadAhead:
     """Fills buffers from a source, one ahead of the decoder.
 
-    The thread is a daemon: a read from a pipe that nobody writes to must not keep an interrupted process alive.
+    The thread is a daemon: a read from a pipe that nobody writes to must not keep an interrupted process alive. Only
+    simple queues, since Ctrl-C in the midst of the others, which are Python code, may leave their locks locked.
     """
 
     def __init__(self, source: ByteSource, free: SimpleQueue[Buffer]) -> None:
         self._source, self._free = source, free
-        self._filled: Queue[tuple[Buffer, int] | BaseException] = Queue(maxsize=1)
-        self._stop = Event()
+        self._filled: SimpleQueue[tuple[Buffer, int] | BaseException] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()  # an item for each buffer that may still wait in ``_filled``
+        self._room.put(None)
+        self._stopped = False
         self._thread = Thread(target=self._run, name="read-ahead", daemon=True)
 
     def _run(self) -> None:
         try:
             count, size = 0, 0
-            while count == size and not self._stop.is_set():
+            while count == size and not self._stopped:
                 buffer = self._free.get()
                 size = len(buffer.input)
                 count = self._source.readinto(buffer.input)
+                self._room.get()
                 self._filled.put((buffer, count))
         except BaseException as error:  # noqa: BLE001  (whatever it is, it belongs to the thread that waits)
             self._filled.put(error)
@@ -267,6 +271,7 @@ class _ReadAhead:
     def take(self) -> tuple[Buffer, int]:
         """Return a buffer and the number of new bytes in it: fewer than fit only at the end of the source."""
         filled = self._filled.get()
+        self._room.put(None)
         if isinstance(filled, BaseException):
             raise filled
         return filled
@@ -276,9 +281,8 @@ class _ReadAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        while not self._filled.empty():
-            self._filled.get()
+        self._stopped = True
+        self._room.put(None)
 
 
 def _nothing_found(source: ByteSource, first: bytes) -> str:

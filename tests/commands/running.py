@@ -41,10 +41,13 @@ def command(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None =
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def start(*arguments: object, stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start a command line whose end is not waited for."""
+def start(
+    *arguments: object, stdin: int | IO[bytes] = subprocess.DEVNULL, measured: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start a command line whose end is not waited for; ``measured``: for coverage, where that is taken."""
+    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
     return subprocess.Popen(
-        [*EPTREPLAY, *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*EPTREPLAY, *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
     )
 
 

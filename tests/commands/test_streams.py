@@ -128,7 +128,7 @@ def on_a_terminal(*arguments: object, env: dict[str, str] | None = None) -> tupl
         [*EPTREPLAY, *map(str, arguments)],
         stderr=theirs,
         stdout=subprocess.DEVNULL,
-        env={**{k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"}, "TERM": "xterm", **(env or {})},
+        env={**os.environ, "TERM": "xterm", **(env or {})},
     )
     os.close(theirs)
     seen = b""
@@ -142,6 +142,7 @@ def on_a_terminal(*arguments: object, env: dict[str, str] | None = None) -> tupl
     return process.wait(PATIENCE_S), seen.decode()
 
 
+@pytest.mark.compiled
 def test_the_first_run_says_why_it_takes_longer_but_only_to_people(tmp_path: Path) -> None:
     empty = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     code, seen = on_a_terminal("info", "nowhere", env=empty)

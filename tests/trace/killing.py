@@ -1,7 +1,7 @@
 """Ingests a recording again and again, killed one step later each time, and tells what each left behind.
 
 Run as ``python -m tests.trace.killing SOURCE TARGET``. Prints a line per attempt: the signal that ended it, then the
-digest of the target or ``none``. A step is a call that changes what is on the disk; the last attempt is not killed.
+digest of the target or ``none``. A step is a call that changes what is on the disk. The last attempt is not killed.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def digest(folder: Path) -> str:
 
 def main(source: str, target: str) -> None:
     """Let one attempt after the other be killed, until one gets through."""
-    step, status = 0, -1
-    while status:
+    step, status = 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
         step += 1
         # The parent has done nothing yet that starts threads, so that its children may.
         child = os.fork()

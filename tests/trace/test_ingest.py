@@ -233,7 +233,7 @@ def test_a_long_recording_has_several_parts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "PART_BATCHES", 2)
     cut = dataset(tmp_path, recording, input_bytes=4096)
     assert len(list((whole / "events").iterdir())) == manifest_of(whole)["parts"] == 1
-    assert len(list((cut / "events").iterdir())) == manifest_of(cut)["parts"] > 3
+    assert len(list((cut / "events").iterdir())) == manifest_of(cut)["parts"] >= 3
     assert_same_tables(cut, whole)
 
 
