@@ -42,11 +42,10 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
         if not parent.exists():
             raise OutputError(f"{target}: cannot be written: there is no folder {target.parent}; make it first")
         _remove_leftovers(parent, target.name)
-        stage, lock = _new_stage(parent, target.name)
-    inside = stage / "new"
-    try:
-        with writing(target):
-            if folder:
+    with _stage(target) as stage:
+        inside = stage / "new"
+        if folder:
+            with writing(target):
                 inside.mkdir()
         yield inside
         with writing(target):
@@ -54,9 +53,6 @@ def staged(target: Path, *, force: bool, replaceable: Replaceable, folder: bool)
             _check(target, force=force, replaceable=replaceable)  # it may have come into being meanwhile
             _replace(inside, target, stage)
             _sync(parent)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        os.close(lock)
 
 
 def _check(target: Path, *, force: bool, replaceable: Replaceable) -> None:
@@ -81,19 +77,27 @@ def _replace(inside: Path, target: Path, stage: Path) -> None:
         raise
 
 
-def _new_stage(parent: Path, name: str) -> tuple[Path, int]:
-    """Return a new folder for the output and a descriptor that holds its lock for as long as we live.
+@contextmanager
+def _stage(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target, which is removed at the end, and whose lock we hold for as long as we live.
 
-    Between both steps another process may take the folder for a leftover and remove it; then the next one will do.
+    Before it is locked another process may take the folder for a leftover and remove it; then the next one will do.
     """
     while True:
-        stage = parent / f".{name}.{secrets.token_hex(STAGE_BYTES)}.partial"
-        stage.mkdir()
-        lock = os.open(stage, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stage.exists():
-            return stage, lock
-        os.close(lock)
+        stage = target.absolute().parent / f".{target.name}.{secrets.token_hex(STAGE_BYTES)}.partial"
+        try:  # from before it exists, since a signal may come at any time
+            with writing(target):
+                stage.mkdir()
+                lock = os.open(stage, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if stage.exists():
+                    yield stage
+                    return
+            finally:
+                os.close(lock)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _remove_leftovers(parent: Path, name: str) -> None:

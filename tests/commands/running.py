@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 EPTREPLAY = (sys.executable, "-m", "eptreplay")
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": ""}
+"""Output gathers in buffers, as it does for most users: what cannot be written shows late."""
 PATIENCE_S = 120
 """As long as compiling takes on a slow machine, and then some."""
 
@@ -36,7 +38,7 @@ def command(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None =
         capture_output=True,
         timeout=PATIENCE_S,
         check=False,
-        env={**os.environ, **(env or {})},
+        env={**ENVIRONMENT, **(env or {})},
     )
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -45,7 +47,7 @@ def start(
     *arguments: object, stdin: int | IO[bytes] = subprocess.DEVNULL, measured: bool = True
 ) -> subprocess.Popen[bytes]:
     """Start a command line whose end is not waited for; ``measured``: for coverage, where that is taken."""
-    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+    env = {name: value for name, value in ENVIRONMENT.items() if measured or not name.startswith("COVERAGE_")}
     return subprocess.Popen(
         [*EPTREPLAY, *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
     )

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from eptreplay import commands
 from tests.commands.conftest import Run
 from tests.commands.running import finish, hidden, start, wait_until
 from tests.compiled import COMPILED
@@ -92,14 +94,16 @@ def test_an_old_dataset_survives_an_interrupted_replacement(here: Run, tmp_path:
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, EOFError])
-def test_an_interruption_in_this_process_is_130(
-    here: Run, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+@pytest.mark.parametrize(
+    ("happens", "code", "line"),
+    [
+        (signal.default_int_handler, 130, "eptreplay: interrupted"),
+        (commands._terminate, 143, "eptreplay: terminated"),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_in_this_process(
+    here: Run, monkeypatch: pytest.MonkeyPatch, happens: Callable[[int, None], object], code: int, line: str
 ) -> None:
-    def interrupt(*_: object, **__: object) -> Callable[..., None]:
-        raise raised
-
-    monkeypatch.setattr("eptreplay.xentrace.catalogue.document.catalogue_document", interrupt)
-    done = here("events")
-    assert (done.code, done.out) == (130, "")
-    assert done.lines[-1] == "eptreplay: interrupted"
+    monkeypatch.setattr("eptreplay.xentrace.catalogue.document.catalogue_document", partial(happens, 0, None))
+    assert here("events") == (code, "", f"{line}\n")

@@ -14,7 +14,7 @@ import pytest
 
 from eptreplay.commands import console
 from tests.commands.conftest import Run
-from tests.commands.running import EPTREPLAY, PATIENCE_S, Outcome, command, finish, start
+from tests.commands.running import ENVIRONMENT, EPTREPLAY, PATIENCE_S, Outcome, command, finish, start
 from tests.trace.made_recordings import busy_recording, long_recording, write
 
 EVENTS_JSON = [*EPTREPLAY, "events", "--format", "json"]
@@ -29,6 +29,7 @@ def shell(redirections: str, *arguments: object) -> Outcome:
         text=True,
         timeout=PATIENCE_S,
         check=False,
+        env=ENVIRONMENT,
     )
     *out, code = done.stdout.splitlines()
     return Outcome(int(code), "\n".join(out), done.stderr)
@@ -128,7 +129,7 @@ def on_a_terminal(*arguments: object, env: dict[str, str] | None = None) -> tupl
         [*EPTREPLAY, *map(str, arguments)],
         stderr=theirs,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", **(env or {})},
+        env={**ENVIRONMENT, "TERM": "xterm", **(env or {})},
     )
     os.close(theirs)
     seen = b""
