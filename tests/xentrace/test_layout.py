@@ -44,9 +44,10 @@ def test_what_no_record_could_be_laid_out_as_is_refused(text: str, message: str)
         _ = Layout("4.6", text).fields
 
 
-@pytest.mark.parametrize(
-    ("values", "message"), [({"a": 256}, "a"), ({"a": -1}, "a"), ({"b": 1 << 23}, "b"), ({"c": 1}, "c")]
-)
-def test_values_that_do_not_fit_are_refused(values: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Layout("4.6", "a:u8 x:u8 y:u16 b:i32").pack({"b": 1 << 31, **values} if "b" in values else values)
+@pytest.mark.parametrize("values", [{"a": 256}, {"a": -1}, {"b": 1 << 32}, {"b": -(1 << 31) - 1}], ids=str)
+def test_values_that_do_not_fit_are_refused(values: dict[str, int]) -> None:
+    layout = Layout("4.6", "a:u8 x:u8 y:u16 b:i32")
+    with pytest.raises(ValueError, match="does not fit into"):
+        layout.pack(values)
+    with pytest.raises(ValueError, match="no field c"):
+        layout.pack({"c": 1})
