@@ -25,7 +25,6 @@ EXIT_WRITE = 4
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
-ISSUES = "the project's issue tracker"
 
 app = typer.Typer(
     name="eptreplay",

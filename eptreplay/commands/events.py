@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from eptreplay.commands.options import FORMATS, Format
 from eptreplay.errors import unknown_choice
 
 EXAMPLES = "Examples: eptreplay events | eptreplay events --format json"
-FORMATS = ("table", "json")
 
 
 def run(
-    format_: Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")] = "table",
+    format_: Format = "table",
 ) -> None:
     """Print the event catalogue: every event that is decoded by name, its id, and its payload in each Xen release."""
     from eptreplay.commands.render import print_document, print_events

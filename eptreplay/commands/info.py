@@ -7,16 +7,15 @@ from typing import Annotated
 import typer
 
 from eptreplay.commands.console import progress, report_assumptions, warn_of_damage
-from eptreplay.commands.options import SourcesOrDataset, Strict, TscHz, Xen
+from eptreplay.commands.options import FORMATS, Format, SourcesOrDataset, Strict, TscHz, Xen
 from eptreplay.errors import unknown_choice
 
 EXAMPLES = "Examples: eptreplay info trace.xentrace.xz | eptreplay info trace.ds --format json"
-FORMATS = ("table", "json")
 
 
 def run(
     sources: SourcesOrDataset,
-    format_: Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")] = "table",
+    format_: Format = "table",
     full: Annotated[
         bool, typer.Option("--full", help="hash and count p2m records of files of 1 GB and more as well")
     ] = False,

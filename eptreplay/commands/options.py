@@ -22,6 +22,8 @@ Xen = Annotated[
 TscHz = Annotated[
     int | None, typer.Option(metavar="N", help="TSC ticks per second [default: estimated, else 2400000000]")
 ]
+FORMATS = ("table", "json")
+Format = Annotated[str, typer.Option("--format", metavar="table|json", help="how to print it")]
 Strict = Annotated[bool, typer.Option("--strict", help="treat the first damage as an error")]
 Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="where to write")]

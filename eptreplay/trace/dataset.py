@@ -65,11 +65,15 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
+def part_file(folder: Path, number: int) -> Path:
+    """Return the file of a part of ``events``, counted from 0."""
+    return folder / _PARTS / f"part-{number:05}.parquet"
+
+
 def table_files(folder: str | os.PathLike[str], table: str) -> list[Path]:
     """Return the Parquet files of a table in order; raises InputError if ``folder`` is no dataset, or lost one."""
     root, count = Path(folder), read_manifest(folder)["parts"]
-    parts = [root / _PARTS / f"part-{number:05}.parquet" for number in range(count)]
-    files = parts if table == "events" else [root / f"{table}.parquet"]
+    files = [part_file(root, number) for number in range(count)] if table == "events" else [root / f"{table}.parquet"]
     for path in files:
         if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a folder cannot be searched)
             raise InputError(f"{path}: missing, so the dataset is incomplete; ingest the recording again")

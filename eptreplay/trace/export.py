@@ -20,7 +20,8 @@ from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import is_replaceable_dataset, is_replaceable_file, read_manifest, table_files
 from eptreplay.trace.schema import TABLES, arrow_schema
 from eptreplay.trace.tables import TableWriter, columns_of_events
-from eptreplay.xentrace.columns import PAYLOAD_WORDS, Columns
+from eptreplay.xentrace.catalogue.layout import MAX_WORDS
+from eptreplay.xentrace.columns import Columns
 from eptreplay.xentrace.encode import encode, window_sizes, window_starts
 from eptreplay.xentrace.record import EVENT_MASK
 
@@ -134,7 +135,7 @@ def _records(dataset: str | os.PathLike[str]) -> Iterator[tuple[Columns, NDArray
     for batch in _batches(dataset, "events"):
         columns = columns_of_events(batch)
         starts = window_starts(columns.event, columns.timed, columns.n)
-        possible = (columns.n <= PAYLOAD_WORDS) & (columns.event <= EVENT_MASK)
+        possible = (columns.n <= MAX_WORDS) & (columns.event <= EVENT_MASK)
         if not possible.all() or (first and starts[:1].tolist() != [0]):
             raise InputError(f"{dataset}: table events holds records that no xentrace file can hold; ingest again")
         first = False

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eptreplay import __version__
 from eptreplay.errors import UsageError, unknown_choice
 from eptreplay.trace.atomic import staged, writing
-from eptreplay.trace.dataset import MANIFEST, TRACE_KIND, is_replaceable_dataset
+from eptreplay.trace.dataset import MANIFEST, TRACE_KIND, is_replaceable_dataset, part_file
 from eptreplay.trace.p2m import MEMORY_EVENTS, are_memory_records, p2m_batch, present_events
 from eptreplay.trace.schema import SCHEMA_VERSION, arrow_schema
 from eptreplay.trace.summary import Assumptions, DamageLog, Document, summarise
@@ -125,7 +125,7 @@ class _Writer:
             TableWriter(self._folder / "damage.parquet", arrow_schema("damage")) as damage,
             TableWriter(self._folder / "p2m.parquet", arrow_schema("p2m")) as p2m,
         ):
-            (self._folder / "events").mkdir()
+            part_file(self._folder, 0).parent.mkdir()
             for batch in self._reader:
                 log.add(batch)
                 if batch.windows.offset.size:
@@ -162,7 +162,7 @@ class _Writer:
         xen = (self._given or infer_release(self._reader.tally)).layout
         for event in present_events(memory) if memory else ():
             self._layouts.setdefault(event.id, set()).add(event.layouts_in(xen))
-        path = self._folder / "events" / f"part-{len(self._parts):05}.parquet"
+        path = part_file(self._folder, len(self._parts))
         self._parts.append(_Part(path, frozenset(np.unique(columns.pcpu[~columns.tsc_known]).tolist())))
         self._waiting.append((buffer, pool.submit(_encode_part, path, columns, memory, xen)))
         self._rows, self._batches, self._memory = 0, 0, []

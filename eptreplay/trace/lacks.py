@@ -67,18 +67,20 @@ def missing_classes(events: Mapping[int, int], *, timed: int, lost: int) -> list
     return lines
 
 
+_TYPE_CHANGES = "global and range type changes (log-dirty on, off, clean): not traced"
+
 INVISIBLE: Mapping[str | None, Iterable[str]] = {
     "svm": (
         "recalculated entries (exit 0x400 without a SET): the gfn is not recorded",
-        "global and range type changes (log-dirty on, off, clean): not traced",
+        _TYPE_CHANGES,
     ),
     "vmx": (
         "all writes of EPT entries: not traced by stock Xen; faults and ballooning are seen by their own records",
         "resolved misconfigurations (exit 49): the gfn is not recorded",
         "PML drains (exit 62): the gfns are not recorded",
-        "global and range type changes (log-dirty on, off, clean): not traced",
+        _TYPE_CHANGES,
     ),
-    None: ("global and range type changes (log-dirty on, off, clean): not traced",),
+    None: (_TYPE_CHANGES,),
 }
 """Kinds of p2m writes that a stock recording does not show, by vendor."""
 

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from eptreplay.trace.schema import arrow_schema
 from eptreplay.trace.tables import masked
+from eptreplay.xentrace.actions import MAX_ORDER
 from eptreplay.xentrace.catalogue import EVENTS, class_of
 from eptreplay.xentrace.catalogue.event import Event
 from eptreplay.xentrace.catalogue.layout import Field
 from eptreplay.xentrace.columns import Columns
-from eptreplay.xentrace.table import MEMORY, event_table
+from eptreplay.xentrace.table import MEMORY, attributes_of
 
 KINDS = {
     "MEM_SET_P2M_ENTRY": "set",
@@ -42,7 +43,7 @@ FIELDS = {
     "qualification": "qualification",
 }
 """The column that a payload field fills. Grants name the frame's owner, not who maps it."""
-HIGHEST = {"order": 30, "p2m_dom": 0x7FFF, "p2mt": 0xFF}
+HIGHEST = {"order": MAX_ORDER, "p2m_dom": 0x7FFF, "p2mt": 0xFF}
 """Beyond these a word holds something else, as with a wrong ``--xen``, and the column is null."""
 PAGE_SHIFT = 12
 ALL_BITS = (1 << 64) - 1
@@ -93,9 +94,7 @@ def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
 
 def are_memory_records(columns: Columns) -> NDArray[np.bool_]:
     """Tell which records make a row of ``p2m``, as the decoder does: memory events in a shape that some Xen writes."""
-    table = event_table()
-    event = columns.event.astype(np.int64)
-    attribute = table.attributes[table.classes[event >> 16].astype(np.int64) << 16 | event & 0xFFFF]
+    attribute = attributes_of(columns.event)
     shape = columns.n | columns.timed.astype(np.uint8) << 3
     legal: NDArray[np.bool_] = (attribute & MEMORY != 0) & (attribute >> shape & 1 != 0)
     return legal

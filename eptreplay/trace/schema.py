@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from eptreplay.xentrace.catalogue.layout import MAX_WORDS
+
 SCHEMA_VERSION = 1
 """Of dataset and manifest. A dataset of a newer one is refused."""
 
@@ -39,7 +41,7 @@ EVENTS = [
     Column("event", pa.uint32(), False, "28-bit event id"),
     *_PLACEMENT,
     Column("n", pa.uint8(), False, "number of payload words"),
-    *(Column(f"w{i}", pa.uint32(), True, f"payload word {i}; null if the record has none") for i in range(7)),
+    *(Column(f"w{i}", pa.uint32(), True, f"payload word {i}; null if the record has none") for i in range(MAX_WORDS)),
 ]
 
 P2M = [

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from eptreplay.trace.schema import arrow_schema
 from eptreplay.xentrace import damage
 from eptreplay.xentrace import state as st
-from eptreplay.xentrace.columns import PAYLOAD_WORDS, Columns
+from eptreplay.xentrace.catalogue.layout import MAX_WORDS
+from eptreplay.xentrace.columns import Columns
 
 ROW_GROUP_ROWS = 1 << 20
 PENDING_ROWS = 1 << 16
@@ -65,7 +66,7 @@ def columns_of_events(rows: pa.RecordBatch) -> Columns:
     return Columns(
         tsc_known=known("tsc"),
         place_known=known("run_dom"),
-        words=np.stack([values(f"w{word}") for word in range(PAYLOAD_WORDS)]),
+        words=np.stack([values(f"w{word}") for word in range(MAX_WORDS)]),
         **{name: values(name) for name in Columns._fields if name not in ("tsc_known", "place_known", "words")},
     )
 

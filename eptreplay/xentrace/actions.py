@@ -27,6 +27,13 @@ SAMPLE_MAX_TICKS = 1 << 32
 
 
 @kernel
+def place_now(cursor: Cursor, pcpus: Pcpus) -> int:
+    """Return who runs on the window's pCPU as far as is known; what was known before a loss on any pCPU is void."""
+    pcpu = cursor[st.PCPU]
+    return pcpus.place[pcpu] if pcpus.epoch[pcpu] == cursor[st.EPOCH] else st.UNKNOWN
+
+
+@kernel
 def place_after(is_change: bool, head: int, word: int, place: int) -> int:
     """Return who runs on the pCPU behind a record: a runstate change puts a vCPU on it or takes it off.
 
@@ -39,7 +46,7 @@ def place_after(is_change: bool, head: int, word: int, place: int) -> int:
 
 
 @kernel
-def carry_out(  # noqa: C901, PLR0912, PLR0915 (one branch per event)
+def carry_out(  # noqa: C901, PLR0912 (one branch per event)
     count: int, words: Words, cursor: Cursor, pcpus: Pcpus, table: tb.Table, rows: Rows, damages: Damages, tally: Tally
 ) -> None:
     """Act on the first ``count`` noted records, in file order, all of the window's pCPU.
@@ -68,7 +75,6 @@ def carry_out(  # noqa: C901, PLR0912, PLR0915 (one branch per event)
         # Only of the scheduler's records and of LOST_RECORDS, which all carry one.
         tsc = i64(words[i + 1]) | (i64(words[i + 2]) & 0x7FFFFFFF) << 32
         if action == tb.ON_EXIT:
-            totals[st.EXITS] += 1
             totals[st.SVM_REASONS] += (i64(words[first]) & 0x7FFFFFFF) >= FIRST_SVM_REASON
         elif action == tb.ON_SET:
             sets[i64(words[first + 5]) & 0xFFFF] += 1

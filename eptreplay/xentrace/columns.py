@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.xentrace.catalogue.layout import MAX_WORDS
 from eptreplay.xentrace.chain import Words
 from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.reader import Batch
 from eptreplay.xentrace.record import EVENT_MASK
 from eptreplay.xentrace.state import NOT_NEGATIVE, PLACE_KNOWN, TSC_KNOWN
-
-PAYLOAD_WORDS = 7
 
 
 class Columns(NamedTuple):
@@ -65,7 +64,7 @@ def new_columns(capacity: int) -> Columns:
         "n": np.uint8, "tsc_known": np.bool_, "timed": np.bool_, "place_known": np.bool_, "words": np.uint32,
     }  # fmt: skip
     return Columns._make(
-        np.empty((PAYLOAD_WORDS, capacity) if name == "words" else capacity, types.get(name, np.int64))
+        np.empty((MAX_WORDS, capacity) if name == "words" else capacity, types.get(name, np.int64))
         for name in Columns._fields
     )
 

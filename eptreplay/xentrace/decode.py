@@ -13,7 +13,7 @@ What counts as damage is written down in ``docs/background/damage.md``.
 from __future__ import annotations
 
 from eptreplay.xentrace import state as st
-from eptreplay.xentrace.actions import carry_out, place_after
+from eptreplay.xentrace.actions import carry_out, place_after, place_now
 from eptreplay.xentrace.align import catch_up, put_in_step
 from eptreplay.xentrace.chain import (
     LOOKAHEAD,
@@ -120,7 +120,7 @@ def _enter_window(
     cursor[st.WINDOW_END] = cursor[st.BASE] + pos + WINDOW_HEADER_BYTES + size
     cursor[st.WINDOW_RECORDS] = 0
     cursor[st.WINDOW_TIMED] = 0
-    place = pcpus.place[pcpu] if pcpus.epoch[pcpu] == cursor[st.EPOCH] else st.UNKNOWN
+    place = place_now(cursor, pcpus)
     cursor[st.WINDOW_TSC_IN] = pcpus.tsc[pcpu]
     cursor[st.WINDOW_TIMED_IN] = pcpus.timed[pcpu]
     cursor[st.WINDOW_PLACE_IN] = place
@@ -133,7 +133,6 @@ def _enter_window(
         rows.tsc[row] = pcpus.tsc[pcpu]
         rows.place[row] = place & 0xFFFFFFFF
         rows.flags[row] = (pcpus.timed[pcpu] > 0) | (place >= 0) << 1
-        cursor[st.UNTIMED_ROWS] += pcpus.timed[pcpu] == 0
         cursor[st.ROWS] = row + 1
     cursor[st.POS] = pos + WINDOW_HEADER_BYTES
     cursor[st.MODE] = st.IN_WINDOW
@@ -209,7 +208,7 @@ def _read_records(  # noqa: C901, PLR0915 (calls within the loop would cost more
     stop = min(end, avail if final else avail - LOOKAHEAD)
     limit = min(end, avail)
     pcpu = cursor[st.PCPU]
-    place = pcpus.place[pcpu] if pcpus.epoch[pcpu] == cursor[st.EPOCH] else st.UNKNOWN
+    place = place_now(cursor, pcpus)
     tsc, timed = pcpus.tsc[pcpu], pcpus.timed[pcpu]
     low, high = cursor[st.WINDOW_LOW], cursor[st.WINDOW_HIGH]
     # Arrays are taken out of their tuples once: inside the loop every such access would count references.
@@ -219,7 +218,7 @@ def _read_records(  # noqa: C901, PLR0915 (calls within the loop would cost more
     action_pos = rows.action_pos
     row, memory_rows, lost_room = cursor[st.ROWS], cursor[st.MEMORY_ROWS], damages.offset.size - cursor[st.DAMAGES]
     first_tsc, first_in_window = pcpus.first, timed - cursor[st.WINDOW_TIMED] + 1
-    untimed_rows, count, actions = 0, 0, 0
+    count = actions = 0
     verdict = LEGAL
     while pos < stop and lost_room:
         i, out = (pos >> 2) & st.NOT_NEGATIVE, row & st.NOT_NEGATIVE
@@ -264,7 +263,6 @@ def _read_records(  # noqa: C901, PLR0915 (calls within the loop would cost more
         memory_out[memory_rows & st.NOT_NEGATIVE] = row
         kept = ((attribute | KEEP_ALL) & keep) != 0
         memory_rows += kept & (attribute & MEMORY != 0)
-        untimed_rows += kept & (timed == 0)
         row += kept
         action_pos[actions & st.NOT_NEGATIVE] = pos
         actions += action > ON_RUNSTATE
@@ -279,7 +277,6 @@ def _read_records(  # noqa: C901, PLR0915 (calls within the loop would cost more
     pcpus.place[pcpu], pcpus.epoch[pcpu] = place, cursor[st.EPOCH]
     cursor[st.POS] = pos
     cursor[st.ROWS], cursor[st.MEMORY_ROWS] = row, memory_rows
-    cursor[st.UNTIMED_ROWS] += untimed_rows
     cursor[st.WINDOW_RECORDS] += count
     if timed >= first_in_window:
         high = max(high, tsc)

@@ -53,8 +53,9 @@ def _cache_roots() -> Iterator[Path]:
 
 def _cache_directory() -> str | None:
     """Return a writable directory for compiled kernels, or None where there is none: then every process compiles."""
+    name = _source_hash()
     for root in _cache_roots():
-        directory = root / _source_hash()
+        directory = root / name
         with suppress(OSError):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Compiled code is executed: a folder that belongs to somebody else is not trusted.

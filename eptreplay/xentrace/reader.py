@@ -110,8 +110,7 @@ class Batch:
     """Consecutive records of one source, and the windows and damage that ended since the batch before.
 
     ``base``: offset of the buffer's first byte, as far as none of the buffer's ``shifts`` changes it for rows further
-    on. ``count`` rows; ``memory`` numbers of rows of memory events.
-    ``untimed``: some rows come before the first TSC of their pCPU. Give the buffer back with ``Reader.recycle`` once
+    on. ``count`` rows; ``memory`` numbers of rows of memory events. Give the buffer back with ``Reader.recycle`` once
     it is used up.
     """
 
@@ -120,7 +119,6 @@ class Batch:
     base: int
     count: int
     memory: int
-    untimed: bool
     windows: st.Windows
     damages: st.Damages
     shifts: int = 0
@@ -223,10 +221,10 @@ class Reader:
         damages = st.Damages._make(column[: cursor[st.DAMAGES]].copy() for column in self._damages)
         cursor[st.WINDOWS] = cursor[st.DAMAGES] = 0
         if buffer is None:
-            return Batch(number, None, 0, 0, 0, untimed=False, windows=windows, damages=damages)
-        count, memory, untimed = (int(cursor[i]) for i in (st.ROWS, st.MEMORY_ROWS, st.UNTIMED_ROWS))
-        cursor[st.ROWS] = cursor[st.MEMORY_ROWS] = cursor[st.UNTIMED_ROWS] = 0
-        return Batch(number, buffer, base, count, memory, untimed > 0, windows, damages, int(cursor[st.SHIFTS]))
+            return Batch(number, None, 0, 0, 0, windows, damages)
+        count, memory = int(cursor[st.ROWS]), int(cursor[st.MEMORY_ROWS])
+        cursor[st.ROWS] = cursor[st.MEMORY_ROWS] = 0
+        return Batch(number, buffer, base, count, memory, windows, damages, int(cursor[st.SHIFTS]))
 
     def _note_fault(self, source: ByteSource) -> None:
         """Enter that the compressed stream broke off behind the last byte."""

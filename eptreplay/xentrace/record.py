@@ -20,7 +20,6 @@ EVENT_MASK = 0x0FFFFFFF
 WORDS_SHIFT = 28
 TIMED_SHIFT = 31
 
-LOST_RECORDS = 0x1F001
 WRAP_BUFFER = 0x1F002
 CPU_CHANGE = 0x1F003
 CPU_CHANGE_HEADER = 0x2001F003
@@ -29,7 +28,6 @@ WINDOW_HEADER_BYTES = 12
 
 MAX_PCPUS = 16384
 """Xen's own upper limit for NR_CPUS (commit 77b219f915, 2024); a larger number in CPU_CHANGE is damage."""
-MAX_RECORD_BYTES = 40
 
 
 def header(event: int, words: int, timed: bool) -> int:

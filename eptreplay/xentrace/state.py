@@ -63,10 +63,9 @@ TSC_KNOWN, PLACE_KNOWN = 1, 2
     MEMORY_ROWS,
     WINDOWS,
     DAMAGES,
-    UNTIMED_ROWS,  # rows without a TSC so far: their pCPU's first one has not been read yet
     SAMPLES,
     CURSOR_FIELDS,
-) = range(31)
+) = range(30)
 
 # Damage reasons; texts in damage.py.
 LOST, NO_WINDOW, BAD_WINDOW, BAD_RECORD, OVERRUN, BAD_TSC, WINDOW_SIZE, FILE_END, STREAM = range(9)
@@ -146,13 +145,12 @@ class Damages(NamedTuple):
     SEPARATE_ORDER,
     UNCLEAR_ORDER,
     SVM_EXIT_IDS,
-    EXITS,
     SVM_REASONS,  # exit reasons that only SVM has
     INTR_VECTORS,  # HVM_INTR with and without a vector
     INTR_BARE,
     NPF_QUALIFIED,
     TALLY_FIELDS,
-) = range(20)
+) = range(19)
 
 
 class Tally(NamedTuple):

@@ -18,19 +18,16 @@ from eptreplay.xentrace.jit import i64, kernel
 CLASS_COUNT = len(CLASSES)
 SLOTS = (CLASS_COUNT + 1) << 16
 
-SHAPES = 0xFFFF
-"""Attribute bits 0-15: bit s is set if a header whose upper four bits are s (TSC flag, word count) is legal."""
 KEEP = 1 << 16
-"""The event belongs to ``--events ept``."""
+"""Attribute: the event belongs to ``--events ept``."""
 MEMORY = 1 << 17
-"""The event makes a row of ``p2m.parquet``."""
+"""Attribute: the event makes a row of ``p2m.parquet``."""
 ACTION_SHIFT = 18
 
 (
     NO_ACTION,
     ON_RUNSTATE,
     ON_LOST,
-    ON_CPU_CHANGE,
     ON_INFPREV,
     ON_INFNEXT,
     ON_INFCONT,
@@ -42,11 +39,10 @@ ACTION_SHIFT = 18
     ON_POD,
     ON_SPLINTER,
     ON_SVM_EXIT,
-) = range(15)
+) = range(14)
 
 ACTIONS = {
     "LOST_RECORDS": ON_LOST,
-    "CPU_CHANGE": ON_CPU_CHANGE,
     "SCHED_CONTINUE_RUNNING": ON_RUNSTATE,  # its id reads like that of a change to running
     "SCHED_SWITCH_INFPREV": ON_INFPREV,
     "SCHED_SWITCH_INFNEXT": ON_INFNEXT,
@@ -68,7 +64,11 @@ ACTIONS = {
 
 
 class Table(NamedTuple):
-    """``classes``: class number by id bits 16-27 (UInt8, 4096). ``attributes``: by slot (UInt32)."""
+    """``classes``: class number by id bits 16-27 (UInt8, 4096). ``attributes``: by slot (UInt32).
+
+    Attribute bits 0-15: bit s is set if a header whose upper four bits are s (TSC flag, word count) is legal. Then come
+    KEEP, MEMORY and, from ACTION_SHIFT on, the action.
+    """
 
     classes: NDArray[np.uint8]
     attributes: NDArray[np.uint32]
@@ -99,6 +99,14 @@ def event_table() -> Table:
         memory = MEMORY if class_of(event.id) == "mem" or event.name == "HVM_NPF" else 0
         attributes[slot] = shapes | (KEEP if event.ept else 0) | memory | action << ACTION_SHIFT
     return Table(classes, attributes)
+
+
+def attributes_of(event: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the attributes of events by their 28-bit ids."""
+    table, number = event_table(), event.astype(np.int64)
+    slot = table.classes[number >> 16].astype(np.int64) << 16 | number & 0xFFFF
+    attributes: NDArray[np.uint32] = table.attributes[slot]
+    return attributes
 
 
 @cache

@@ -68,8 +68,8 @@ class Memory:
                 )
                 cursor[st.WINDOWS] = cursor[st.DAMAGES] = 0
             count, memory = int(cursor[st.ROWS]), int(cursor[st.MEMORY_ROWS])
-            cursor[st.ROWS] = cursor[st.MEMORY_ROWS] = cursor[st.UNTIMED_ROWS] = 0
-            yield Batch(0, buffer, start, count, memory, untimed=False, windows=self._windows, damages=self._damages)
+            cursor[st.ROWS] = cursor[st.MEMORY_ROWS] = 0
+            yield Batch(0, buffer, start, count, memory, self._windows, self._damages)
         self.records = int(tally.events.sum())
 
     def decode(self) -> int:

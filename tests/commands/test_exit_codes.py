@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eptreplay.commands import events as events_verb
+from eptreplay.commands import options
 from tests.commands.conftest import Run
 from tests.commands.running import EPTREPLAY, command, hidden
 from tests.trace.made_recordings import busy_recording, dataset, long_recording, write
@@ -159,7 +159,7 @@ def test_a_bug_of_ours_is_70_and_says_how_to_report_it(here: Run, monkeypatch: p
     monkeypatch.setenv("EPTREPLAY_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         here("events")
-    assert events_verb.FORMATS == ("table", "json")
+    assert options.FORMATS == ("table", "json")
 
 
 @pytest.mark.parametrize("verb", ["ingest", "csv", "arrow", "parquet", "xentrace"])
