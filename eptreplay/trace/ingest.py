@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -206,7 +205,7 @@ def _with_first_tsc(path: Path, pcpus: Pcpus) -> Iterator[pa.RecordBatch]:
             pcpu = rows["pcpu"].to_numpy()
             first = pa.array(pcpus.first[pcpu], mask=pcpus.timed[pcpu] == 0)
             at = rows.schema.get_field_index("tsc")
-            yield rows.set_column(at, "tsc", pc.coalesce(rows["tsc"], first)).cast(arrow_schema("events"))
+            yield rows.set_column(at, "tsc", rows["tsc"].fill_null(first)).cast(arrow_schema("events"))
 
 
 def _memory_columns(path: Path) -> Iterator[Columns]:
