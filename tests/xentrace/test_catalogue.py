@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eptreplay.causes import CAUSES
 from eptreplay.errors import UsageError
 from eptreplay.xentrace.catalogue import CLASSES, EVENTS, by_id, by_name, class_of
 from eptreplay.xentrace.catalogue.event import Event, release
-from eptreplay.xentrace.catalogue.extension import CAUSES
 from eptreplay.xentrace.catalogue.extension import EVENTS as EXTENSION
 from eptreplay.xentrace.catalogue.layout import MAX_WORDS, Layout
 from eptreplay.xentrace.catalogue.sched import RUNSTATES, runstate_change

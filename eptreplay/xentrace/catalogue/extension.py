@@ -3,7 +3,8 @@
 They stand in an unused stretch of class mem, so that mask, file format and tools need no change. A hypervisor that
 wants to can write them, and so can a program that makes a recording up. All carry a TSC.
 
-``view``: which p2m of the domain; see HOST_VIEW, ALTP2M_VIEWS, NESTED_VIEWS. ``cause``: position in CAUSES.
+``view``: which p2m of the domain; see HOST_VIEW, ALTP2M_VIEWS, NESTED_VIEWS. ``cause``: position in
+``eptreplay.causes.CAUSES``.
 """
 
 from __future__ import annotations
@@ -16,24 +17,6 @@ ALTP2M_VIEWS = 1
 """View of altp2m 0; altp2m n is ``ALTP2M_VIEWS + n``."""
 NESTED_VIEWS = 0x100
 """View of the first nested p2m; nested p2m n is ``NESTED_VIEWS + n``."""
-
-CAUSES = (
-    "logdirty_fault",
-    "pod_fault",
-    "spurious",
-    "misconfig",
-    "populate",
-    "decrease",
-    "physmap",
-    "grant",
-    "foreign",
-    "logdirty_global",
-    "pml",
-    "pod_reclaim",
-    "mem_access",
-    "other",
-)
-"""Why a p2m write lock is held; P2M_HOLD_BEGIN carries the position in this list, which is only ever extended."""
 
 _SET = "gfn:u64 mfn:u64 old_type:u8 new_type:u8 order:u8 flags:u8 domid:u16 view:u16 access"
 _GLOBAL = "domid:u16 view:u16 old_type:u8 new_type:u8 flags:u16 first_gfn:u64 last_gfn:u64"

@@ -1,0 +1,90 @@
+"""The value that describes a strategy: independent switches, and optionally a decision function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from eptreplay.errors import UsageError, unknown_choice
+from eptreplay.strategies.decision import DEFER, NOTHING, NOW, Decide
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "broadcast": ("sync", "unlock", "none"),
+    "ipi": ("invept", "kick", "none"),
+    "kick": ("dirty", "running"),
+    "page_free": ("now", "unlock"),
+    "pml_drain": ("entry", "batch"),
+    "upgrades": ("sync", "elide"),
+    "call_lock": ("serial", "lockless"),
+}
+"""Values of each switch that is not a yes or no."""
+
+_DEFAULTS = {"sync": NOW, "unlock": DEFER, "none": NOTHING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """When a changed EPT entry is invalidated where. The defaults are those of Xen 4.7 (``deferred``).
+
+    ``broadcast``: pCPUs that may hold the old translation are interrupted when the entry is written (``sync``), when
+    the p2m lock is released (``unlock``), or never (``none``; nothing is marked either).
+    ``ipi``: the interrupt's handler executes INVEPT (``invept``; pCPUs that are not interrupted do so at their next
+    switch to the domain), or does nothing but force a VM exit, INVEPT being executed before VM entry (``kick``); or
+    nobody is interrupted (``none``).
+    ``kick``: all pCPUs of the dirty mask are interrupted (``dirty``) or those in guest mode (``running``).
+    ``sync_misconfig``: resolving a misconfigured entry is a sync.
+    ``sync_table_free``: what is owed is broadcast before a page of the p2m is freed.
+    ``sync_pod_superpage``, ``sync_pod_sweep``, ``sync_pod_decrease``: what is owed is broadcast before populate-on-
+    demand looks into pages that it has unmapped, and before pages go to its cache.
+    ``page_free``: pages go back to the allocator at once (``now``) or after the broadcast (``unlock``).
+    ``pml_drain``: a hold for each entry of a PML buffer (``entry``) or one for all (``batch``).
+    ``upgrades``: changes that only add rights are syncs too (``sync``), as in Xen, or nothing (``elide``).
+    ``call_lock``: one broadcast at a time on the whole host (``serial``) or any number (``lockless``).
+    ``decide``: a function that decides in place of the switches, see ``eptreplay.strategies.decision``.
+    ``summary``, ``commit``, ``releases``: one sentence, Xen's commit, the releases that shipped it.
+    """
+
+    name: str
+    broadcast: str = "unlock"
+    ipi: str = "kick"
+    kick: str = "dirty"
+    sync_misconfig: bool = False
+    sync_table_free: bool = True
+    sync_pod_superpage: bool = True
+    sync_pod_sweep: bool = True
+    sync_pod_decrease: bool = True
+    page_free: str = "now"
+    pml_drain: str = "entry"
+    upgrades: str = "sync"
+    call_lock: str = "serial"
+    decide: Decide | None = None
+    summary: str = ""
+    commit: str = ""
+    releases: str = ""
+
+    def __post_init__(self) -> None:
+        name: object = self.name  # a user's file is not type-checked
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise UsageError(f"a strategy's name must be a printable text, not {name!r}")
+        for switch, choices in CHOICES.items():
+            if getattr(self, switch) not in choices:
+                raise unknown_choice(f"strategy {self.name}: {switch}", str(getattr(self, switch)), choices)
+        for field in fields(self):
+            if field.name.startswith("sync_") and not isinstance(getattr(self, field.name), bool):
+                raise UsageError(f"strategy {self.name}: {field.name} must be True or False")
+        if self.decide is not None and not callable(self.decide):
+            raise UsageError(f"strategy {self.name}: decide must be a function of one argument, the request")
+
+    @property
+    def default(self) -> int:
+        """The decision that the switches make for a write that needs a sync."""
+        return _DEFAULTS[self.broadcast]
+
+    @property
+    def invalidates_at_entry(self) -> bool:
+        """Whether marks are looked at before a VM entry (8eb2235599) rather than at a switch of domains."""
+        return self.ipi != "invept"
+
+    @property
+    def broadcasts_under_lock(self) -> bool:
+        """Whether a hold may last as long as a broadcast; of a decision function that is not known."""
+        return self.broadcast == "sync" or self.decide is not None
