@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from eptreplay.journey import report
+    from eptreplay.replay.replay import replay
     from eptreplay.trace.export import export
     from eptreplay.trace.info import info
     from eptreplay.trace.ingest import ingest
     from eptreplay.trace.pushdown import scan_xentrace
     from eptreplay.trace.scan import scan
 
-__all__ = ["__version__", "export", "info", "ingest", "scan", "scan_xentrace"]
+__all__ = ["__version__", "export", "info", "ingest", "replay", "report", "scan", "scan_xentrace"]
 
 _HOME = {
     "export": "eptreplay.trace.export",
     "info": "eptreplay.trace.info",
     "ingest": "eptreplay.trace.ingest",
+    "replay": "eptreplay.replay.replay",
+    "report": "eptreplay.journey",
     "scan": "eptreplay.trace.scan",
     "scan_xentrace": "eptreplay.trace.pushdown",
 }

@@ -36,8 +36,9 @@ class Generated(SphinxDirective):
         if name not in GENERATORS:
             raise self.error(f"no generator is called '{name}'; expected one of {', '.join(GENERATORS)}")
         # Whatever changes in the package may change the text, so the page is read again.
-        for module in PACKAGE.rglob("*.py"):
-            self.env.note_dependency(str(module))
+        for pattern in ("*.py", "*.toml"):
+            for path in PACKAGE.rglob(pattern):
+                self.env.note_dependency(str(path))
         return self.parse_text_to_nodes(GENERATORS[name](*arguments), allow_section_headings=True)
 
 

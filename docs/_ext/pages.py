@@ -1,11 +1,12 @@
 """Generators of the reference: Markdown out of the event catalogue, the tables' schema and the command line.
 
 What is generated cannot fall behind the package. None of this needs Sphinx, so that tests can read the same text.
+Generators that are about one subject of their own have a module beside this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from _ext import profiles, strategies
+from _ext.markdown import list_table
 from eptreplay.commands import app
 from eptreplay.trace.lacks import INVISIBLE, LACKS
 from eptreplay.trace.p2m import KINDS, MEMORY_EVENTS, NO_TABLE
@@ -38,17 +41,6 @@ EVENT_GROUPS: dict[str, ModuleType] = {
 Parameter = TyperArgument | TyperOption
 
 TIMED = {True: "yes", False: "no", None: "either"}
-
-
-def list_table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
-    """Return a table as a MyST ``list-table``; a blank line in a cell separates paragraphs."""
-    lines = ["````{list-table}", ":header-rows: 1", f":widths: {' '.join(map(str, widths))}", ""]
-    for row in (head, *rows):
-        for number, cell in enumerate(row):
-            first, *others = cell.split("\n")
-            lines.append(f"{'* ' if number == 0 else '  '}- {first}".rstrip())
-            lines += [f"    {line}".rstrip() for line in others]
-    return "\n".join([*lines, "````", ""])
 
 
 def _introduction(module: ModuleType) -> str:
@@ -165,8 +157,9 @@ def _is_argument(parameter: Parameter) -> bool:
 
 def _usage(parameter: Parameter) -> str:
     if _is_argument(parameter):
-        return str(parameter.metavar)
-    text = parameter.opts[0] + (f" {parameter.metavar}" if parameter.metavar else "")
+        text = str(parameter.metavar)
+    else:
+        text = parameter.opts[0] + (f" {parameter.metavar}" if parameter.metavar else "")
     return text if parameter.required else f"[{text}]"
 
 
@@ -192,5 +185,11 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "lacks": lacks,
     "invisible": invisible,
     "verb": verb,
+    "strategies": strategies.shipped,
+    "switches": strategies.switches,
+    "request": strategies.request,
+    "decisions": strategies.decisions,
+    "profile-fields": profiles.fields,
+    "profile": profiles.numbers,
 }
 """Generators by the name that pages use."""

@@ -26,6 +26,14 @@ def report_assumptions(document: dict[str, Any]) -> None:
     note(f"TSC {tsc['value']} Hz ({tsc['how']}{spread}), layouts of Xen {xen['layout']} ({xen['how']})")
 
 
+def report_settings(assumptions: dict[str, Any]) -> None:
+    """Say what the results of a replay rest on: frequency, layout, lock, profile, seed, and what was assumed."""
+    from eptreplay.report.assumed import assumption_lines
+
+    for line in assumption_lines(assumptions):
+        note(line)
+
+
 def warn_of_damage(document: dict[str, Any]) -> None:
     """Print one line if bytes were skipped or windows were wrong: how much, and where it begins."""
     total = document["damage_total"]
@@ -65,9 +73,15 @@ def progress(label: str) -> Iterator[Progress | None]:
         yield advance
 
 
-def announce_compilation() -> None:
-    """Say why the first run takes longer: the decoder is compiled, once per installation."""
-    from eptreplay.xentrace.jit import is_compiled
+def say_step(step: str) -> None:
+    """Say on a terminal what is being done now."""
+    if sys.stderr.isatty():
+        note(f"{step} ...")
 
-    if not is_compiled():
-        note("first run: compiling the decoder, some 20 seconds, once")
+
+def announce_compilation(*, engine: bool = False) -> None:
+    """Say why the first run takes longer: decoder, or engine, are compiled, once per installation."""
+    from eptreplay.jit import DECODER, ENGINE, is_compiled
+
+    if not is_compiled(ENGINE if engine else DECODER):
+        note(f"first run: compiling the {'engine' if engine else 'decoder'}, some 20 seconds, once")

@@ -27,3 +27,38 @@ Format = Annotated[str, typer.Option("--format", metavar="table|json", help="how
 Strict = Annotated[bool, typer.Option("--strict", help="treat the first damage as an error")]
 Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="where to write")]
+
+SourcesDatasetOrResult = Annotated[
+    list[str],
+    typer.Argument(metavar="SRC...", help="xentrace files, also .zst .gz .xz, or - ; or one dataset; or one result"),
+]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-s",
+        "--strategy",
+        metavar="NAME",
+        help="strategy, or file.py:NAME, or all; may be repeated [default: eager vmenter deferred]",
+    ),
+]
+Locks = Annotated[
+    list[str] | None,
+    typer.Option("--lock", metavar="NAME", help="policy of the p2m lock; may be repeated [default: queue]"),
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", metavar="NAME|FILE", help="cost profile; may be repeated [default: two-socket]"),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="of random choices")]
+Seeds = Annotated[int, typer.Option("--seeds", metavar="K", help="replay with so many seeds, from --seed on")]
+Unseen = Annotated[
+    str | None,
+    typer.Option(
+        "--unseen",
+        metavar="present|absent",
+        help="what entries were of which the recording tells nothing [default: present]",
+    ),
+]
+Detail = Annotated[
+    str, typer.Option("--detail", metavar="summary|full", help="full: list holds, broadcasts, INVEPTs one by one")
+]

@@ -9,7 +9,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from eptreplay.xentrace.catalogue import by_id
 
@@ -23,7 +25,8 @@ def print_document(document: dict[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-def _console() -> Console:
+def new_console() -> Console:
+    """Return standard output as a console: as wide as the terminal, wide where it goes to a file or a pipe."""
     return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, soft_wrap=False)
 
 
@@ -46,12 +49,56 @@ def print_events(document: dict[str, Any]) -> None:
                 (event["id"], event["name"], timed, "yes" if event["ept"] else "") if number == 0 else ("", "", "", "")
             )
             table.add_row(*first, layout["since"], layout["payload"].replace("[", "\\["))
-    _console().print(table)
+    new_console().print(table)
+
+
+def print_strategies(document: dict[str, Any]) -> None:
+    """Print strategies, each with its summary."""
+    head = (("strategy", "left"), ("broadcast", "left"), ("ipi", "left"), ("commit", "left"), ("releases", "left"))
+    columns = ("name", "broadcast", "ipi", "commit", "releases")
+    _entries(head, [([each[column] for column in columns], each["summary"]) for each in document["strategies"]])
+
+
+def print_profiles(profiles: Sequence[dict[str, Any]]) -> None:
+    """Print profiles as a table: how many of the numbers of each have a source, and how many are assumed."""
+    table = _table(("profile", "left"), ("sourced", "right"), ("assumed", "right"), ("summary", "left"))
+    for profile in profiles:
+        sourced = sum(number["source"] is not None for number in profile["numbers"])
+        table.add_row(profile["name"], f"{sourced}", f"{len(profile['numbers']) - sourced}", profile["summary"])
+    new_console().print(table)
+
+
+def print_profile(profile: dict[str, Any]) -> None:
+    """Print every number of a profile, each with its source or why it is assumed."""
+    new_console().print(Text(f"{profile['name']}: {profile['summary']}\n"))
+    entries = []
+    for number in profile["numbers"]:
+        span = "{:,} .. {:,}".format(*number["range"]) if number["range"] else ""
+        reason = f"source: {number['source']}" if number["source"] else f"assumed: {number['assumed']}"
+        entries.append(([number["name"], f"{number['value']:,}", number["unit"], span], reason))
+    _entries((("number", "left"), ("value", "right"), ("unit", "left"), ("range", "left")), entries)
+
+
+def _entries(head: Sequence[tuple[str, str]], entries: Sequence[tuple[Sequence[str], str]]) -> None:
+    """Print rows of short cells, each with a text below that has the whole width to itself."""
+    console = new_console()
+    names = [name for name, _ in head]
+    widths = [max(map(len, column)) for column in zip(names, *(cells for cells, _ in entries), strict=True)]
+    lines = [(names, ""), (["─" * len(name) for name in names], ""), *entries]
+    for cells, text in lines:
+        grid = Table.grid(padding=(0, 2))
+        # The last column is left to fold where the terminal is narrow.
+        for (_, justify), width in zip(head, [*widths[:-1], None], strict=True):
+            grid.add_column(justify="right" if justify == "right" else "left", min_width=width)
+        grid.add_row(*map(Text, cells))
+        console.print(grid)
+        if text:
+            console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
 
 
 def print_info(document: dict[str, Any]) -> None:
     """Print the document of ``info`` as tables: the recording, its events, its p2m writes, and what is missing."""
-    console = _console()
+    console = new_console()
     console.print(_facts(_recording(document)), markup=False)
     table = _table(("event", "left"), ("id", "left"), ("records", "right"))
     for identifier, count in sorted(document["events"].items(), key=lambda item: (-item[1], item[0])):

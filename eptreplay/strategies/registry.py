@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ def find_strategy(name: str) -> Strategy:
         path, _, attribute = name.rpartition(":")
         return _strategy_in(Path(path), attribute)
     if name not in STRATEGIES:
-        raise unknown_choice("-s", name, [*STRATEGIES, "file.py:NAME"])
+        raise unknown_choice("-s", name, [*STRATEGIES, ALL, "file.py:NAME"])
     return STRATEGIES[name]
 
 
@@ -58,28 +57,41 @@ def _strategy_in(path: Path, attribute: str) -> Strategy:
 
 
 def _load(path: Path) -> ModuleType:
-    """Run a user's file as a module; whatever goes wrong in it is told with its line."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such strategy file")
-    spec = importlib.util.spec_from_file_location(f"eptreplay_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: cannot be loaded as a Python module")
-    module = importlib.util.module_from_spec(spec)
+    """Run a user's file as a module; whatever goes wrong in it is told with its line.
+
+    Compiled here rather than imported, so that the user's folder gets no ``__pycache__``, and a file that has changed
+    within the second is not taken for the one before.
+    """
+    try:
+        source = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such strategy file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    module = ModuleType(f"eptreplay_user_{path.stem}")
+    module.__file__ = str(path)
     # numba and dataclasses look a function's module up by its name.
     sys.modules[module.__name__] = module
     try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        text = (error.text or "").strip()
-        raise UsageError(f"{error.filename or path}: line {error.lineno}: {error.msg}: {text}") from None
-    except UsageError as error:
-        raise UsageError(f"{path}: line {_line_in(path, error)}: {error}") from None
-    except Exception as error:  # noqa: BLE001 (whatever a user's file raises is about that file)
-        raise UsageError(f"{path}: line {_line_in(path, error)}: {type(error).__name__}: {error}") from None
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102 (running it is the task)
+    except BaseException as error:
+        del sys.modules[module.__name__]
+        if isinstance(error, (Exception, SystemExit)):  # to end a file is not to end eptreplay
+            raise UsageError(_complaint(path, error)) from None
+        raise
     return module
 
 
-def _line_in(path: Path, error: BaseException) -> int:
-    """Return the last line of the user's file that an error passed through."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return next((line for line in reversed(lines) if line), 0)
+def _complaint(path: Path, error: BaseException) -> str:
+    """Return what went wrong in a user's file, and in which line of it."""
+    if isinstance(error, SyntaxError):
+        text = (error.text or "").strip()
+        return f"{_at(error.filename or str(path), error.lineno)}: {error.msg}{f': {text}' if text else ''}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path) and frame.lineno]
+    name = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+    return f"{_at(str(path), lines[-1] if lines else None)}: {name}{error}"
+
+
+def _at(path: str, line: int | None) -> str:
+    return f"{path}: line {line}" if line else path

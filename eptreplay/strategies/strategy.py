@@ -18,48 +18,52 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """Values of each switch that is not a yes or no."""
 
+_TEXTS = ("summary", "commit", "releases")
 _DEFAULTS = {"sync": NOW, "unlock": DEFER, "none": NOTHING}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """When a changed EPT entry is invalidated where. The defaults are those of Xen 4.7 (``deferred``).
-
-    ``broadcast``: pCPUs that may hold the old translation are interrupted when the entry is written (``sync``), when
-    the p2m lock is released (``unlock``), or never (``none``; nothing is marked either).
-    ``ipi``: the interrupt's handler executes INVEPT (``invept``; pCPUs that are not interrupted do so at their next
-    switch to the domain), or does nothing but force a VM exit, INVEPT being executed before VM entry (``kick``); or
-    nobody is interrupted (``none``).
-    ``kick``: all pCPUs of the dirty mask are interrupted (``dirty``) or those in guest mode (``running``).
-    ``sync_misconfig``: resolving a misconfigured entry is a sync.
-    ``sync_table_free``: what is owed is broadcast before a page of the p2m is freed.
-    ``sync_pod_superpage``, ``sync_pod_sweep``, ``sync_pod_decrease``: what is owed is broadcast before populate-on-
-    demand looks into pages that it has unmapped, and before pages go to its cache.
-    ``page_free``: pages go back to the allocator at once (``now``) or after the broadcast (``unlock``).
-    ``pml_drain``: a hold for each entry of a PML buffer (``entry``) or one for all (``batch``).
-    ``upgrades``: changes that only add rights are syncs too (``sync``), as in Xen, or nothing (``elide``).
-    ``call_lock``: one broadcast at a time on the whole host (``serial``) or any number (``lockless``).
-    ``decide``: a function that decides in place of the switches, see ``eptreplay.strategies.decision``.
-    ``summary``, ``commit``, ``releases``: one sentence, Xen's commit, the releases that shipped it.
-    """
+    """When a changed EPT entry is invalidated where. The defaults are those of Xen 4.7 (``deferred``)."""
 
     name: str
+    """What rows of a result call it."""
     broadcast: str = "unlock"
+    """pCPUs that may hold the old translation are interrupted when the entry is written (``sync``), when the p2m lock
+    is released (``unlock``), or never (``none``; nothing is marked either)."""
     ipi: str = "kick"
+    """The interrupt's handler executes INVEPT (``invept``; pCPUs that are not interrupted do so at their next switch to
+    the domain), or does nothing but force a VM exit, INVEPT being executed before VM entry (``kick``); or nobody is
+    interrupted (``none``)."""
     kick: str = "dirty"
+    """All pCPUs of the dirty mask are interrupted (``dirty``) or those in guest mode (``running``)."""
     sync_misconfig: bool = False
+    """Resolving a misconfigured entry is a sync."""
     sync_table_free: bool = True
+    """What is owed is broadcast before a page of the p2m is freed."""
     sync_pod_superpage: bool = True
+    """What is owed is broadcast before populate-on-demand looks into a superpage that it has unmapped."""
     sync_pod_sweep: bool = True
+    """What is owed is broadcast before populate-on-demand, sweeping for zeroes, looks into pages that it has
+    unmapped."""
     sync_pod_decrease: bool = True
+    """What is owed is broadcast before pages that the guest gives back go to the cache of populate-on-demand."""
     page_free: str = "now"
+    """Pages go back to the allocator at once (``now``) or after the broadcast (``unlock``)."""
     pml_drain: str = "entry"
+    """A hold for each entry of a PML buffer (``entry``) or one for all (``batch``)."""
     upgrades: str = "sync"
+    """Changes that only add rights are syncs too (``sync``), as in Xen, or nothing (``elide``)."""
     call_lock: str = "serial"
+    """One broadcast at a time on the whole host (``serial``) or any number (``lockless``)."""
     decide: Decide | None = None
+    """A function that decides in place of the switches, see ``eptreplay.strategies.decision``."""
     summary: str = ""
+    """One sentence."""
     commit: str = ""
+    """Commit of Xen that made it so."""
     releases: str = ""
+    """Releases that shipped it."""
 
     def __post_init__(self) -> None:
         name: object = self.name  # a user's file is not type-checked
@@ -71,6 +75,8 @@ class Strategy:
         for field in fields(self):
             if field.name.startswith("sync_") and not isinstance(getattr(self, field.name), bool):
                 raise UsageError(f"strategy {self.name}: {field.name} must be True or False")
+            if field.name in _TEXTS and not isinstance(getattr(self, field.name), str):
+                raise UsageError(f"strategy {self.name}: {field.name} must be a text")
         if self.decide is not None and not callable(self.decide):
             raise UsageError(f"strategy {self.name}: decide must be a function of one argument, the request")
 

@@ -42,26 +42,33 @@ def is_replaceable_file(path: Path) -> bool:
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the manifest of the trace dataset ``folder``; raises InputError if it is none that this version reads."""
+    return read_json(folder, TRACE_KIND, SCHEMA_VERSION, _KEYS)
+
+
+_AGAIN = {TRACE_KIND: "ingest the recording again", "result": "replay again"}
+_INTERRUPTED = "if ingest or replay was interrupted, run it again"
+
+
+def read_json(folder: str | os.PathLike[str], kind: str, newest: int, keys: set[str]) -> dict[str, Any]:
+    """Return the manifest of a dataset of ``kind``; raises InputError if it is none that this version reads."""
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(
-            f"{folder}: no dataset: {MANIFEST} is missing; if ingest was interrupted, run it again"
-        ) from None
+        raise InputError(f"{folder}: no dataset: {MANIFEST} is missing; {_INTERRUPTED}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
         raise InputError(f"{path}: expected the manifest of a dataset with a schema number")
-    if manifest["schema"] > SCHEMA_VERSION:
+    if manifest["schema"] > newest:
         raise InputError(
             f"{folder}: schema {manifest['schema']}, written by eptreplay {manifest.get('eptreplay')};"
-            f" this version reads up to {SCHEMA_VERSION}: use a newer eptreplay"
+            f" this version reads up to {newest}: use a newer eptreplay"
         )
-    if manifest.get("kind") != TRACE_KIND:
-        raise InputError(f"{folder}: expected a trace dataset, found kind {manifest.get('kind')!r}")
-    if missing := _KEYS - manifest.keys():
-        raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))} as well; ingest the recording again")
+    if manifest.get("kind") != kind:
+        raise InputError(f"{folder}: expected a {kind} dataset, found kind {manifest.get('kind')!r}")
+    if missing := keys - manifest.keys():
+        raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))} as well; {_AGAIN[kind]}")
     return manifest
 
 

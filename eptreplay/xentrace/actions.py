@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace import table as tb
 from eptreplay.xentrace.chain import Words
-from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.skip import Cursor, append_damage
 from eptreplay.xentrace.state import Damages, Pcpus, Rows, Tally
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.jit import kernel
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.chain import Words
-from eptreplay.xentrace.jit import kernel
 from eptreplay.xentrace.skip import Cursor
 from eptreplay.xentrace.state import Rows
 

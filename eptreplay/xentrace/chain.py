@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.xentrace.jit import i64, kernel
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE_HEADER, MAX_PCPUS, WINDOW_HEADER_BYTES
 from eptreplay.xentrace.table import CLASS_COUNT, Table, slot_of
 

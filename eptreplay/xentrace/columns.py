@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace.catalogue.layout import MAX_WORDS
 from eptreplay.xentrace.chain import Words
-from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.reader import Batch
 from eptreplay.xentrace.record import EVENT_MASK
 from eptreplay.xentrace.state import NOT_NEGATIVE, PLACE_KNOWN, TSC_KNOWN

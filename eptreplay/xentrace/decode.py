@@ -12,6 +12,7 @@ What counts as damage is written down in ``docs/background/damage.md``.
 
 from __future__ import annotations
 
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.actions import carry_out, place_after, place_now
 from eptreplay.xentrace.align import catch_up, put_in_step
@@ -28,7 +29,6 @@ from eptreplay.xentrace.chain import (
     names_class,
     record_bytes,
 )
-from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, WINDOW_HEADER_BYTES
 from eptreplay.xentrace.skip import Cursor, begin_skip, end_skip, mark_wrong_size, seek_record, seek_window
 from eptreplay.xentrace.state import Damages, Pcpus, Rows, Tally, Windows

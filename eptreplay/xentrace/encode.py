@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace.catalogue import by_name
 from eptreplay.xentrace.catalogue.layout import MAX_WORDS
-from eptreplay.xentrace.jit import i64, kernel
 from eptreplay.xentrace.record import CPU_CHANGE, CPU_CHANGE_HEADER, EVENT_MASK, MAX_PCPUS, header
 from eptreplay.xentrace.release import ASSUMED_RELEASE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import kernel
 from eptreplay.xentrace import state as st
 from eptreplay.xentrace.chain import LOOKAHEAD, NO_CHAIN, STRUCTURE_AND_TIME, Words, known_chain, load, starts_window
-from eptreplay.xentrace.jit import kernel
 from eptreplay.xentrace.state import Damages, Pcpus, Tally
 from eptreplay.xentrace.table import Table
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import i64, kernel
 from eptreplay.xentrace.catalogue import CLASSES, EVENTS, class_of
-from eptreplay.xentrace.jit import i64, kernel
 
 CLASS_COUNT = len(CLASSES)
 SLOTS = (CLASS_COUNT + 1) << 16

@@ -6,9 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
+
+import pytest
+
+from eptreplay.commands import render
 
 EPTREPLAY = (sys.executable, "-m", "eptreplay")
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": ""}
@@ -70,3 +75,11 @@ def wait_until(condition: Callable[[], object]) -> None:
 def hidden(folder: Path) -> list[str]:
     """Return what is hidden in a folder: outputs that are not complete."""
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+@contextmanager
+def narrow(columns: int) -> Iterator[None]:
+    """Let tables have as many columns as on a terminal, though it is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "PIPE_COLUMNS", columns)
+        yield

@@ -11,7 +11,7 @@ import eptreplay
 from tests.commands.conftest import Run
 from tests.commands.running import command
 
-VERBS = ["ingest", "info", "events", "export"]
+VERBS = ["ingest", "info", "events", "export", "strategies", "profiles"]
 HEAVY = ["polars", "pyarrow", "numba", "numpy", "rich", "zstandard"]
 
 
@@ -40,6 +40,8 @@ def test_help_lists_every_verb(here: Run, flag: str) -> None:
         ("info", ["--format", "--full", "--xen", "--tsc-hz", "--strict"]),
         ("events", ["--format"]),
         ("export", ["-o", "--output", "--to", "--force", "DIR"]),
+        ("strategies", ["--format"]),
+        ("profiles", ["--format", "NAME"]),
     ],
 )
 def test_help_explains_every_option_of_the_contract(here: Run, verb: str, options: list[str]) -> None:
@@ -56,7 +58,10 @@ def test_the_module_is_the_command() -> None:
     assert done == (0, f"eptreplay {eptreplay.__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["ingest", "--help"], ["--version"], ["inof"], ["ingest", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["ingest", "--help"], ["profiles", "--help"], ["--version"], ["inof"], ["ingest", "x"]],
+)
 def test_what_needs_no_data_loads_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys; from eptreplay.commands import run; run(sys.argv[1:]);"

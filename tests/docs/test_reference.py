@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from _ext import pages
 
 import eptreplay
 from eptreplay import commands, errors
+from eptreplay.machine.profile import FIELDS, load_profile, profile_names
+from eptreplay.strategies import Request, Strategy
+from eptreplay.strategies.decision import DECISIONS
+from eptreplay.strategies.registry import STRATEGIES
+from eptreplay.strategies.strategy import CHOICES
 from eptreplay.trace.dataset import MANIFEST
 from eptreplay.trace.lacks import INVISIBLE, LACKS
 from eptreplay.trace.p2m import KIND_NAMES
@@ -109,6 +115,40 @@ def test_every_lack_is_explained() -> None:
     assert all(lack.consequence in pages.lacks() and f"`{lack.name}`" in pages.lacks() for lack in LACKS)
     assert generated("background/lacks", "invisible")
     assert all(line in pages.invisible() for lines in INVISIBLE.values() for line in lines)
+
+
+def test_every_strategy_and_every_switch_is_documented() -> None:
+    assert generated("reference/strategies", "strategies")
+    text = pages.GENERATORS["strategies"]()
+    for strategy in STRATEGIES.values():
+        assert f"* - `{strategy.name}`\n  - {strategy.summary}\n  - {strategy.releases}" in text
+        assert strategy.commit in text
+    assert generated("strategies", "switches")
+    rows = set(re.findall(r"^\* - `(\w+)`$", pages.GENERATORS["switches"](), re.MULTILINE))
+    assert rows == {field.name for field in fields(Strategy)}
+    assert {f"{choice!r}" for choices in CHOICES.values() for choice in choices} <= in_code(
+        pages.GENERATORS["switches"]()
+    )
+
+
+def test_all_that_a_decision_function_gets_and_returns_is_documented() -> None:
+    assert generated("strategies", "request")
+    assert generated("strategies", "decisions")
+    for generator, names in (("request", Request._fields), ("decisions", DECISIONS)):
+        assert re.findall(r"^\* - `(\w+)`$", pages.GENERATORS[generator](), re.MULTILINE) == list(names)
+
+
+def test_every_profile_and_every_number_is_documented() -> None:
+    assert generated("reference/profiles", "profile-fields")
+    text = pages.GENERATORS["profile-fields"]()
+    assert all(f"* - `{field.key}`\n  - {field.unit}\n  - {field.meaning}\n" in text for field in FIELDS)
+    for name in profile_names():
+        assert f"\n## {name}\n" in page("reference/profiles")
+        assert generated("reference/profiles", f"profile {name}")
+        shown = pages.GENERATORS["profile"](name)
+        for number in load_profile(name).numbers.values():
+            assert f"  - {number.value:,}\n" in shown
+            assert str(number.source or number.assumed) in shown
 
 
 def keys(value: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401  (any JSON)

@@ -56,7 +56,7 @@ def test_the_last_part_that_is_missing_is_missed(tmp_path: Path, monkeypatch: py
 def test_what_is_no_dataset_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match=r"no dataset: manifest.json is missing; if ingest was interrupted"):
+        with pytest.raises(InputError, match=r"no dataset: manifest.json is missing; if ingest or replay was inter"):
             read_manifest(path)
     with pytest.raises(InputError, match=r"cannot be read: .*Not a directory"):
         read_manifest(tmp_path / "file")

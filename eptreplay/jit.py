@@ -1,7 +1,8 @@
 """Compilation of kernels with numba, and where the compiled code is kept.
 
 numba notices when the file of a cached kernel changes, but not when a function that it calls in another file does. So
-the cache directory carries a hash of all kernel sources: any edit starts from an empty cache.
+the cache directory carries a hash of all sources that kernels of one program consist of: any edit starts from an empty
+cache.
 """
 
 from __future__ import annotations
@@ -17,11 +18,23 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-KERNEL_FOLDERS = ("xentrace",)
-"""Folders of the package, all of whose modules go into the hash."""
+DECODER = ("xentrace",)
+ENGINE = ("machine", "replay")
+"""Programs that consist of kernels: the folders of the package whose modules make up each of them."""
+
+PROGRAMS = {folder: folders for folders in (DECODER, ENGINE) for folder in folders}
+MAIN_KERNELS = {DECODER: "decode.decode", ENGINE: "engine.run"}
+"""The kernel that everything else of a program is compiled into: its file's name and its own."""
 
 CACHE_BYTES = 8 << 20
 """More than all compiled kernels take."""
+
+_OWN_SOURCE = Path(__file__).read_bytes()
+
+_FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+"""Without the GIL; C rules for division; and without reference counting, which takes 20 times as long as the work of a
+kernel that takes arrays out of tuples. Kernels allocate nothing, so nothing needs to be counted.
+"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,10 +44,11 @@ i64 = cast("Callable[[Any], int]", np.int64)
 """Widens a value inside a kernel, where arithmetic on narrow or unsigned types would wrap or turn into floats."""
 
 
-def _source_hash() -> str:
+def _source_hash(folders: tuple[str, ...]) -> str:
     digest = hashlib.sha256(f"numba {numba.__version__}, bounds checks {config.BOUNDSCHECK}".encode())
-    package = Path(__file__).parent.parent
-    for folder in KERNEL_FOLDERS:
+    digest.update(_OWN_SOURCE)
+    package = Path(__file__).parent
+    for folder in folders:
         for module in sorted((package / folder).glob("*.py")):
             digest.update(module.read_bytes())
     return digest.hexdigest()[:16]
@@ -51,21 +65,21 @@ def _cache_roots() -> Iterator[Path]:
         yield Path(tempfile.gettempdir()) / f"eptreplay-kernels-{os.getuid()}"
 
 
-def _cache_directory() -> str | None:
+def _cache_directory(folders: tuple[str, ...]) -> str | None:
     """Return a writable directory for compiled kernels, or None where there is none: then every process compiles."""
-    name = _source_hash()
+    name = _source_hash(folders)
     for root in _cache_roots():
         directory = root / name
         with suppress(OSError):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Compiled code is executed: a folder that belongs to somebody else is not trusted.
-            if directory.stat().st_uid == os.getuid() and (_compiled_in(directory) or _has_room(directory)):
+            if directory.stat().st_uid == os.getuid() and (_compiled_in(directory, folders) or _has_room(directory)):
                 return str(directory)
     return None
 
 
-def _compiled_in(directory: Path) -> bool:
-    return any(directory.rglob("decode.decode-*.nbc"))
+def _compiled_in(directory: Path, folders: tuple[str, ...]) -> bool:
+    return any(directory.rglob(f"{MAIN_KERNELS[folders]}-*.nbc"))
 
 
 def _has_room(directory: Path) -> bool:
@@ -80,21 +94,28 @@ def _has_room(directory: Path) -> bool:
     return True
 
 
-_CACHE_DIRECTORY = _cache_directory()
+_directories: dict[tuple[str, ...], str | None] = {}
 
 
-def is_compiled() -> bool:
+def _directory_of(folders: tuple[str, ...]) -> str | None:
+    if folders not in _directories:
+        _directories[folders] = _cache_directory(folders)
+    return _directories[folders]
+
+
+def is_compiled(folders: tuple[str, ...]) -> bool:
     """Tell whether compiled kernels of exactly these sources lie in the cache, so that nothing has to be compiled."""
-    if config.DISABLE_JIT or _CACHE_DIRECTORY is None:
+    directory = _directory_of(folders)
+    if config.DISABLE_JIT or directory is None:
         return bool(config.DISABLE_JIT)
-    return _compiled_in(Path(_CACHE_DIRECTORY))
+    return _compiled_in(Path(directory), folders)
 
 
 @contextmanager
-def _own_cache() -> Iterator[None]:
+def _own_cache(directory: str | None) -> Iterator[None]:
     """Point numba at our cache while kernels are declared, and leave other users of numba in this process alone."""
     before = config.CACHE_DIR
-    config.CACHE_DIR = _CACHE_DIRECTORY or before
+    config.CACHE_DIR = directory or before
     try:
         yield
     finally:
@@ -103,6 +124,15 @@ def _own_cache() -> Iterator[None]:
 
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call: without the GIL, cached, with C rules for division."""
-    with _own_cache():
-        compiled = numba.njit(nogil=True, cache=_CACHE_DIRECTORY is not None, error_model="numpy")(function)
+    directory = _directory_of(PROGRAMS.get(function.__module__.partition(".")[2].partition(".")[0], DECODER))
+    with _own_cache(directory):
+        compiled = numba.njit(cache=directory is not None, **_FLAGS)(function)
     return cast("F", compiled)
+
+
+def part(function: F) -> F:
+    """Compile ``function`` as a part of each kernel that calls it, so that a call costs nothing.
+
+    For functions whose arguments are tuples of many arrays: passing those takes longer than what they do.
+    """
+    return cast("F", numba.njit(forceinline=True, **_FLAGS)(function))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from numba.core import config
 
-from eptreplay.xentrace import jit
+from eptreplay import jit
 
 
 @pytest.fixture
@@ -22,25 +22,25 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_cache_is_the_user_s(places: Path) -> None:
-    found = Path(jit._cache_directory() or "")
+    found = Path(jit._cache_directory(jit.DECODER) or "")
     assert found.parent == places / "home" / "eptreplay"
     assert found.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_chosen_cache_comes_first(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(places / "chosen"))
-    assert Path(jit._cache_directory() or "").parent == places / "chosen"
+    assert Path(jit._cache_directory(jit.DECODER) or "").parent == places / "chosen"
 
 
 def test_where_the_home_cannot_be_written_the_cache_is_temporary(places: Path) -> None:
     (places / "home").touch()
-    assert Path(jit._cache_directory() or "").parent == places / "tmp" / f"eptreplay-kernels-{os.getuid()}"
+    assert Path(jit._cache_directory(jit.DECODER) or "").parent == places / "tmp" / f"eptreplay-kernels-{os.getuid()}"
 
 
 def test_where_nothing_can_be_written_there_is_no_cache(places: Path) -> None:
     (places / "home").touch()
     (places / "tmp").touch()
-    assert jit._cache_directory() is None
+    assert jit._cache_directory(jit.DECODER) is None
 
 
 def test_without_a_home_the_cache_is_temporary(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_without_a_home_the_cache_is_temporary(places: Path, monkeypatch: pytest
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "expanduser", nobody)
-    assert Path(jit._cache_directory() or "").parent.parent == places / "tmp"
+    assert Path(jit._cache_directory(jit.DECODER) or "").parent.parent == places / "tmp"
 
 
 def test_on_full_disks_there_is_no_cache_unless_it_is_there_already(
@@ -63,47 +63,47 @@ def test_on_full_disks_there_is_no_cache_unless_it_is_there_already(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(tempfile, "gettempdir", no_temporary_folder)
-    assert jit._cache_directory() is None
-    directory = places / "home" / "eptreplay" / jit._source_hash()
+    assert jit._cache_directory(jit.DECODER) is None
+    directory = places / "home" / "eptreplay" / jit._source_hash(jit.DECODER)
     assert list(directory.iterdir()) == []
     (directory / "decode.decode-80.py311.1.nbc").touch()
-    assert jit._cache_directory() == str(directory)
+    assert jit._cache_directory(jit.DECODER) == str(directory)
 
 
 def test_code_in_a_folder_of_somebody_else_is_not_run(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: places.stat().st_uid + 1)
-    assert jit._cache_directory() is None
+    assert jit._cache_directory(jit.DECODER) is None
 
 
 def test_the_cache_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = jit._source_hash()
-    assert jit._source_hash() == before
+    before = jit._source_hash(jit.DECODER)
+    assert jit._source_hash(jit.DECODER) == before
     package = tmp_path / "eptreplay" / "xentrace"
     package.mkdir(parents=True)
     (package / "kernels.py").write_text("")
-    monkeypatch.setattr(jit, "__file__", str(package / "jit.py"))
-    empty = jit._source_hash()
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "eptreplay" / "jit.py"))
+    empty = jit._source_hash(jit.DECODER)
     (package / "kernels.py").write_text("pass")
-    assert len({before, empty, jit._source_hash()}) == 3
+    assert len({before, empty, jit._source_hash(jit.DECODER)}) == 3
 
 
 def test_bounds_checks_have_a_cache_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = jit._source_hash()
+    before = jit._source_hash(jit.DECODER)
     monkeypatch.setattr(config, "BOUNDSCHECK", "another setting")
-    assert jit._source_hash() != before
+    assert jit._source_hash(jit.DECODER) != before
 
 
 def test_compiled_code_is_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(jit, "_CACHE_DIRECTORY", str(tmp_path))
-    assert not jit.is_compiled()
+    monkeypatch.setitem(jit._directories, jit.DECODER, str(tmp_path))
+    assert not jit.is_compiled(jit.DECODER)
     (tmp_path / "xentrace_1").mkdir()
     (tmp_path / "xentrace_1" / "decode.decode-80.py311.1.nbc").touch()
-    assert jit.is_compiled()
-    monkeypatch.setattr(jit, "_CACHE_DIRECTORY", None)
-    assert not jit.is_compiled()
+    assert jit.is_compiled(jit.DECODER)
+    monkeypatch.setitem(jit._directories, jit.DECODER, None)
+    assert not jit.is_compiled(jit.DECODER)
     monkeypatch.setattr(config, "DISABLE_JIT", 1)
-    assert jit.is_compiled()
+    assert jit.is_compiled(jit.DECODER)
 
 
 def test_declaring_a_kernel_leaves_other_users_of_numba_alone() -> None:

@@ -1,0 +1,109 @@
+"""The main job in one go: recordings in, report out, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eptreplay.errors import UsageError
+from eptreplay.replay.replay import Plan, Step, plan, replay_dataset
+from eptreplay.replay.results import is_replaceable_result, is_result
+from eptreplay.report.summary import Document, summarise_result
+from eptreplay.trace.atomic import staged
+from eptreplay.trace.dataset import is_replaceable_dataset
+from eptreplay.trace.ingest import ingest
+from eptreplay.xentrace.reader import Progress
+
+TRACE, RESULT = "trace", "result"
+"""Names of the two datasets below ``--keep``."""
+
+PathName = str | os.PathLike[str]
+
+
+def report(
+    source: PathName | Sequence[PathName],
+    *,
+    baseline: str | None = None,
+    keep: PathName | None = None,
+    force: bool = False,
+    **options: Any,  # noqa: ANN401 (those of replay, checked there)
+) -> Document:
+    """Return the report on xentrace files (several are one recording), a trace dataset, or a result dataset.
+
+    ``baseline``: the strategy that the others are compared with. ``keep``: a folder for the datasets that are made on
+    the way; without it they are temporary. Other options are those of ``eptreplay.replay``; a result dataset takes
+    none. Raises UsageError, InputError, DamageError, OutputError.
+    """
+    with reported(source, baseline=baseline, keep=keep, force=force, **options) as (document, _):
+        return document
+
+
+@contextmanager
+def reported(
+    source: PathName | Sequence[PathName],
+    *,
+    baseline: str | None = None,
+    keep: PathName | None = None,
+    force: bool = False,
+    **options: Any,  # noqa: ANN401 (those of replay, checked there)
+) -> Iterator[tuple[Document, Path]]:
+    """Yield the report and the result dataset that it is about, which may be gone afterwards."""
+    paths = [source] if isinstance(source, str | os.PathLike) else list(source)
+    if len(paths) == 1 and is_result(paths[0]):
+        given = sorted(name for name, value in options.items() if name not in _HARMLESS and value not in _NOT_GIVEN)
+        if given or keep is not None:
+            names = ", ".join("--" + name.replace("_", "-") for name in given or ["keep"])
+            raise UsageError(f"{paths[0]} is a result: {names} cannot change it; report the recording or its dataset")
+        yield summarise_result(paths[0], baseline), Path(paths[0])
+        return
+    if keep is not None:
+        with staged(Path(keep), force=force, replaceable=_is_replaceable_pair, folder=True) as folder:
+            yield _in_folder(paths, folder, Path(keep), baseline, **options), folder / RESULT
+        return
+    with tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch:
+        yield _in_folder(paths, Path(scratch), Path(scratch), baseline, **options), Path(scratch) / RESULT
+
+
+_HARMLESS = ("progress", "step", "threads")
+_NOT_GIVEN: tuple[object, ...] = (None, (), [], 0, 1, False, "summary")
+
+
+def _in_folder(
+    paths: list[PathName],
+    folder: Path,
+    target: Path,
+    baseline: str | None,
+    *,
+    xen: str | None = None,
+    tsc_hz: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+    step: Step | None = None,
+    threads: int | None = None,
+    **wanted: Any,  # noqa: ANN401 (those of plan, checked there)
+) -> Document:
+    """Ingest where that is needed, replay, and report; both datasets are made in ``folder``."""
+    chosen: Plan = plan(**wanted)
+    dataset = Path(paths[0])
+    if len(paths) == 1 and dataset.is_dir():
+        if xen is not None or tsc_hz is not None:
+            raise UsageError(f"{dataset}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
+    else:
+        dataset = folder / TRACE
+        ingest(paths, dataset, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
+    result = folder / RESULT
+    result.mkdir()
+    replay_dataset(dataset, result, target / RESULT, chosen, threads=threads, step=step)
+    return summarise_result(result, baseline)
+
+
+def _is_replaceable_pair(path: Path) -> bool:
+    """Tell whether a folder holds nothing but the two datasets of an earlier ``--keep``."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    kinds = {TRACE: is_replaceable_dataset, RESULT: is_replaceable_result}
+    return all(entry.name in kinds and kinds[entry.name](entry) for entry in path.iterdir())

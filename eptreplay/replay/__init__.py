@@ -1,0 +1,1 @@
+"""Replay of a workload under any number of strategies, and the tables of its results."""

@@ -1,0 +1,37 @@
+"""Whose state is loaded on which pCPU: the dirty masks of domains."""
+
+from __future__ import annotations
+
+from eptreplay.jit import part
+from eptreplay.machine import fields as f
+from eptreplay.machine.bits import insert, remove
+from eptreplay.replay.host import Host
+
+
+@part
+def load(h: Host, c: int, vcpu: int, dom: int) -> None:
+    """Load a vCPU's state; it lies nowhere else from now on."""
+    cpu = h.cpu
+    if cpu[c, f.VCPU] == vcpu:
+        return
+    unload(h, c)
+    if h.vcpu[vcpu] >= 0:
+        unload(h, h.vcpu[vcpu])
+    h.vcpu[vcpu] = c
+    cpu[c, f.VCPU] = vcpu
+    cpu[c, f.DOMAIN] = dom
+    insert(h.dirty[dom], c)
+    h.dom[dom, f.DIRTY] += 1
+
+
+@part
+def unload(h: Host, c: int) -> None:
+    """Forget whose state is loaded on pCPU ``c``."""
+    cpu = h.cpu
+    if cpu[c, f.VCPU] == f.NONE:
+        return
+    remove(h.dirty[cpu[c, f.DOMAIN]], c)
+    h.dom[cpu[c, f.DOMAIN], f.DIRTY] -= 1
+    h.vcpu[cpu[c, f.VCPU]] = f.NONE
+    cpu[c, f.VCPU] = f.NONE
+    cpu[c, f.DOMAIN] = f.NONE

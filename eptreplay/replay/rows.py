@@ -1,0 +1,222 @@
+"""Rows of the result tables out of what replays counted."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.causes import CAUSES
+from eptreplay.machine.fields import MODES
+from eptreplay.replay import tally as y
+from eptreplay.replay.schema import RESULT_TABLES
+from eptreplay.replay.simulate import Outcome
+from eptreplay.replay.unknown import is_unknown, unknown_columns
+from eptreplay.strategies.strategy import Strategy
+from eptreplay.workload import schema as s
+from eptreplay.workload.workload import Workload
+
+QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p999": (999, 1000)}
+"""Shares as fractions: a quantile is the smallest value that so many of all do not exceed (nearest rank)."""
+
+Table = dict[str, NDArray[Any] | list[Any]]
+
+
+class Run(NamedTuple):
+    """One row of ``runs``: what was replayed how."""
+
+    number: int
+    strategy: Strategy
+    lock: str
+    profile: str
+    seed: int
+
+
+class Replayed(NamedTuple):
+    """A run and its outcome; ``other_broadcasts``: how many there were with assumed entries the other way round."""
+
+    run: Run
+    outcome: Outcome
+    other_broadcasts: int
+
+
+def quantile(ordered: NDArray[np.int64], share: tuple[int, int]) -> int | None:
+    """Return the nearest-rank quantile of ascending values, None of none."""
+    if not ordered.size:
+        return None
+    rank = -(-ordered.size * share[0] // share[1])
+    return int(ordered[max(rank, 1) - 1])
+
+
+def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
+    """Return the row of ``runs`` for one replay, with null where the recording cannot tell."""
+    run, tally = replayed.run, replayed.outcome.tally
+    measure = tally.measure.sum(axis=(0, 1))
+    total = tally.total
+    hold = tally.hold[: replayed.outcome.numbers.holds.size]
+    hold = hold[hold[:, y.H_RELEASE] >= hold[:, y.H_REQUEST]] if hold.size else hold
+    broadcasts = int(measure[y.BROADCASTS])
+    sets = workload.op == s.SET
+    recorded = int((sets & (workload.origin == s.FROM_RECORD)).sum())
+    row: dict[str, Any] = {
+        "run": run.number,
+        "strategy": run.strategy.name,
+        "lock": run.lock,
+        "profile": run.profile,
+        "seed": run.seed,
+        "p2m_sets": int(sets.sum()),
+        "p2m_sets_recorded": recorded,
+        "p2m_sets_inferred": int(sets.sum()) - recorded,
+        "ept_stores": int(measure[y.STORES]),
+        "holds": int(measure[y.HOLDS]),
+        "syncs": int(measure[y.SYNCS]),
+        "broadcasts": broadcasts,
+        "broadcasts_min": min(broadcasts, replayed.other_broadcasts),
+        "broadcasts_max": max(broadcasts, replayed.other_broadcasts),
+        "broadcasts_under_lock": int(total[y.UNDER_LOCK]),
+        "ipis": int(measure[y.IPIS]),
+        "invepts": int(measure[y.INVEPTS]),
+        "vmenters": int(total[y.VMENTERS]),
+        "vmenter_invepts": int(total[y.VMENTER_INVEPTS]),
+        **_spread("hold_ns", hold[:, y.H_RELEASE] - hold[:, y.H_ACQUIRE]),
+        **_spread("write_wait_ns", hold[:, y.H_ACQUIRE] - hold[:, y.H_REQUEST]),
+        **_spread("op_latency_ns", hold[:, y.H_END] - hold[:, y.H_REQUEST]),
+        "post_unlock_wait_ns_total": int(total[y.POST_UNLOCK]),
+        "call_lock_wait_ns_total": int(total[y.CALL_WAIT]),
+        "guest_stolen_ns": int(measure[y.STOLEN]),
+        "assumed_rows": int((workload.old_known == s.ASSUMED).sum()),
+        "interpolated_rows": int((workload.time_origin == s.INTERPOLATED).sum()),
+        "simulated_ns": int(total[y.SIMULATED]),
+    }
+    unknown = unknown_columns(workload.facts, run.strategy)
+    return {
+        column.name: None if is_unknown(column.name, unknown) else row.get(column.name)
+        for column in RESULT_TABLES["runs"]
+    }
+
+
+def _spread(name: str, values: NDArray[np.int64]) -> dict[str, int | None]:
+    ordered = np.sort(values)
+    spread: dict[str, int | None] = {f"{name}_{q}": quantile(ordered, share) for q, share in QUANTILES.items()}
+    spread[f"{name}_total"] = int(ordered.sum())
+    spread[f"{name}_max"] = int(ordered[-1]) if ordered.size else None
+    return spread
+
+
+def cause_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
+    """Return the rows of ``causes``: each domain and cause with anything to count."""
+    numbers, measure = replayed.outcome.numbers, replayed.outcome.tally.measure
+    sets = workload.op == s.SET
+    recorded = sets & (workload.origin == s.FROM_RECORD)
+    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    rows = []
+    for i, dom in enumerate(numbers.domains):
+        for cause, name in enumerate(CAUSES):
+            if not measure[i, cause].any():
+                continue
+            own = (workload.p2m_dom == dom) & (workload.cause == cause)
+            counted = {
+                "holds": y.HOLDS, "hold_ns_total": y.HOLD_NS, "p2m_sets": y.SETS, "ept_stores": y.STORES,
+                "syncs": y.SYNCS, "broadcasts": y.BROADCASTS, "ipis": y.IPIS, "invepts": y.INVEPTS,
+                "guest_stolen_ns": y.STOLEN,
+            }  # fmt: skip
+            values: dict[str, Any] = {column: int(measure[i, cause, at]) for column, at in counted.items()}
+            values["p2m_sets_recorded"] = int((own & recorded).sum())
+            values["p2m_sets_inferred"] = values["p2m_sets"] - values["p2m_sets_recorded"]
+            known = {column: None if is_unknown(column, unknown) else value for column, value in values.items()}
+            rows.append({"run": replayed.run.number, "p2m_dom": dom if dom >= 0 else None, "cause": name, **known})
+    return rows
+
+
+def pcpu_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
+    """Return the rows of ``pcpus``."""
+    numbers, tally = replayed.outcome.numbers, replayed.outcome.tally
+    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    rows = []
+    for c, pcpu in enumerate(numbers.pcpus.tolist()):
+        values = {f"{mode}_ns": int(tally.mode[c, number]) for number, mode in enumerate(MODES)}
+        values["ipis_received"] = int(tally.cpu[c, y.C_IPIS])
+        values["invepts"] = int(tally.cpu[c, y.C_INVEPTS])
+        values["drift_ns"] = int(tally.cpu[c, y.C_DRIFT])
+        known = {name: None if is_unknown(name, unknown) else value for name, value in values.items()}
+        rows.append({"run": replayed.run.number, "pcpu": pcpu, "irqoff_ns": None, **known})
+    return rows
+
+
+def hold_columns(workload: Workload, replayed: Replayed) -> Table:
+    """Return the columns of ``holds``, by number of the hold."""
+    numbers, tally = replayed.outcome.numbers, replayed.outcome.tally
+    hold = tally.hold[: numbers.holds.size]
+    done = hold[:, y.H_RELEASE] >= hold[:, y.H_REQUEST]
+    own = numbers.hold_p2m
+    doms = np.array([dom for dom, _ in numbers.p2ms] or [0])[own]
+    views = np.array([view for _, view in numbers.p2ms] or [0])[own]
+    columns: Table = {
+        "hold": numbers.holds,
+        "pcpu": numbers.pcpus[numbers.hold_pcpu],
+        "run_dom": _nullable(numbers.hold_dom),
+        "p2m_dom": _nullable(doms),
+        "p2m_view": views,
+        "cause": [CAUSES[cause] for cause in numbers.hold_cause.tolist()],
+        "t_request_ns": hold[:, y.H_REQUEST],
+        "t_acquire_ns": hold[:, y.H_ACQUIRE],
+        "t_release_ns": hold[:, y.H_RELEASE],
+        "sets": hold[:, y.H_SETS],
+        "broadcasts": hold[:, y.H_BROADCASTS],
+    }
+    return _masked(workload, replayed, {name: _take(values, done) for name, values in columns.items()})
+
+
+def broadcast_columns(workload: Workload, replayed: Replayed) -> Table:
+    """Return the columns of ``broadcasts``, in the order of requests."""
+    numbers, table = replayed.outcome.numbers, replayed.outcome.tally.broadcast
+    slowest = table[:, y.B_SLOWEST]
+    columns: Table = {
+        "broadcast": np.arange(table.shape[0]),
+        "hold": numbers.holds[table[:, y.B_HOLD]],
+        "pcpu": numbers.pcpus[table[:, y.B_PCPU]],
+        "p2m_dom": _nullable(np.array(numbers.domains or (0,))[table[:, y.B_DOM]]),
+        "cause": [CAUSES[cause] for cause in table[:, y.B_CAUSE].tolist()],
+        "under_lock": table[:, y.B_UNDER] != 0,
+        "t_request_ns": table[:, y.B_REQUEST],
+        "t_locked_ns": table[:, y.B_LOCKED],
+        "t_sent_ns": table[:, y.B_SENT],
+        "t_done_ns": table[:, y.B_DONE],
+        "targets": table[:, y.B_TARGETS],
+        "slowest_pcpu": [int(numbers.pcpus[c]) if c >= 0 else None for c in slowest.tolist()],
+    }
+    return _masked(workload, replayed, columns)
+
+
+def invept_columns(workload: Workload, replayed: Replayed) -> Table:
+    """Return the columns of ``invepts``, by time and pCPU; none where the recording cannot tell."""
+    numbers, table = replayed.outcome.numbers, replayed.outcome.tally.invept
+    if is_unknown("invepts", unknown_columns(workload.facts, replayed.run.strategy)):
+        table = table[:0]
+    table = table[np.lexsort((table[:, 0], table[:, 1]))]
+    columns: Table = {
+        "pcpu": numbers.pcpus[table[:, 0]],
+        "t_ns": table[:, 1],
+        "p2m_dom": _nullable(np.array(numbers.domains or (0,))[table[:, 2]]),
+        "where": [y.WHERE[where] for where in table[:, 3].tolist()],
+    }
+    return _masked(workload, replayed, columns)
+
+
+def _nullable(values: NDArray[np.int64]) -> list[int | None]:
+    return [value if value >= 0 else None for value in values.tolist()]
+
+
+def _take(values: NDArray[Any] | list[Any], rows: NDArray[np.bool_]) -> NDArray[Any] | list[Any]:
+    if isinstance(values, list):
+        return [value for value, wanted in zip(values, rows.tolist(), strict=True) if wanted]
+    return values[rows]
+
+
+def _masked(workload: Workload, replayed: Replayed, columns: Table) -> Table:
+    """Null the columns that the recording cannot tell, and put the run's number in front."""
+    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    size = len(next(iter(columns.values())))
+    known: Table = {name: [None] * size if is_unknown(name, unknown) else value for name, value in columns.items()}
+    return {"run": np.full(size, replayed.run.number), **known}

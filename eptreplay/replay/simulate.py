@@ -1,0 +1,212 @@
+"""One replay: the host's arrays for a workload, the engine's run over them, and what it counted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.causes import CAUSES
+from eptreplay.errors import InputError, UsageError
+from eptreplay.machine import fields as f
+from eptreplay.machine.bits import words_for
+from eptreplay.machine.clock import new_clock
+from eptreplay.machine.ept import ENTRIES
+from eptreplay.replay import tally as y
+from eptreplay.replay.decisions import compiled_decision
+from eptreplay.replay.engine import run
+from eptreplay.replay.host import Host
+from eptreplay.replay.program import Numbers, Program
+from eptreplay.strategies.decision import DECISIONS
+from eptreplay.strategies.strategy import Strategy
+from eptreplay.workload.workload import Workload
+
+Int64s = NDArray[np.int64]
+
+_IPI_KINDS = {"invept": f.IPI_INVEPT, "kick": f.IPI_KICK, "none": f.IPI_NONE}
+
+COST_FIELDS = {
+    "acquire_ns": f.ACQUIRE,
+    "handoff_core_ns": f.HANDOFF,
+    "handoff_socket_ns": f.HANDOFF + 1,
+    "handoff_remote_ns": f.HANDOFF + 2,
+    "set_ns": f.SET_ENTRY,
+    "setup_ns": f.SETUP,
+    "icr_ns": f.ICR,
+    "deliver_core_ns": f.DELIVER,
+    "deliver_socket_ns": f.DELIVER + 1,
+    "deliver_remote_ns": f.DELIVER + 2,
+    "ack_core_ns": f.ACK,
+    "ack_socket_ns": f.ACK + 1,
+    "ack_remote_ns": f.ACK + 2,
+    "handler_ns": f.HANDLER,
+    "exit_ns": f.EXIT,
+    "entry_ns": f.ENTRY,
+    "wake_ns": f.WAKE,
+    "invept_ns": f.INVEPT,
+    "refill_ns": f.REFILL,
+    "cores_per_socket": f.CORES,
+    "threads_per_core": f.THREADS,
+}
+"""Where the numbers of a profile stand in the array ``cost``."""
+
+
+class Detail(NamedTuple):
+    """How many broadcasts, acknowledgements and INVEPTs are to be listed one by one."""
+
+    broadcasts: int = 0
+    acks: int = 0
+    invepts: int = 0
+
+
+class Outcome(NamedTuple):
+    """What one replay counted, and the host as it was at the end."""
+
+    numbers: Numbers
+    tally: y.Tally
+    host: Host
+
+
+def simulate(
+    workload: Workload,
+    program: Program,
+    numbers: Numbers,
+    strategy: Strategy,
+    costs: dict[str, int],
+    detail: Detail = Detail(),  # noqa: B008 (a tuple of numbers)
+) -> Outcome:
+    """Replay a numbered workload under one strategy.
+
+    Raises UsageError if the decision function does not compile, or returns what is no decision; InputError if the
+    recording makes pCPUs wait for each other for ever.
+    """
+    if strategy.call_lock != "serial":
+        raise UsageError(
+            f"strategy {strategy.name}: call_lock {strategy.call_lock!r} is not modelled yet, only 'serial'"
+        )
+    host = _new_host(workload, numbers, program, strategy, costs)
+    tally = _new_tally(numbers, detail)
+    run(host, tally, program, compiled_decision(strategy))
+    _check(workload, numbers, strategy, tally)
+    return Outcome(numbers, tally, host)
+
+
+def _new_host(
+    workload: Workload, numbers: Numbers, program: Program, strategy: Strategy, costs: dict[str, int]
+) -> Host:
+    pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
+    words = words_for(pcpus)
+    times, tree = new_clock(pcpus)
+    p2m = np.zeros((max(1, p2ms), f.P2M_FIELDS), np.int64)
+    dom = np.zeros((max(1, domains), f.DOM_FIELDS), np.int64)
+    mark = np.zeros((max(1, p2ms), words), np.uint64)
+    dom[:, f.HOST_P2M] = f.NONE
+    kinds = {d.number: d for d in workload.domains}
+    invalidates = strategy.broadcast != "none" or strategy.decide is not None
+    index = {number: i for i, number in enumerate(numbers.domains)}
+    for i, number in enumerate(numbers.domains):
+        dom[i, f.HAS_GUEST_MODE] = number in kinds and kinds[number].has_guest_mode
+    other = CAUSES.index("other")
+    p2m[:, f.HOLD] = f.NONE
+    p2m[:, f.MARK_CAUSE] = other
+    for n, (number, view) in enumerate(numbers.p2ms):
+        p2m[n, f.P_DOMAIN], p2m[n, f.ROOT] = index[number], n
+        if view == 0:
+            dom[index[number], f.HOST_P2M] = n
+        if invalidates and number in kinds and kinds[number].created:
+            mark[n] = ~np.uint64(0)
+    return Host(
+        cpu=_new_cpus(numbers, program),
+        lock=np.full((1 + p2ms, f.LOCK_FIELDS), f.NONE, np.int64),
+        p2m=p2m,
+        dom=dom,
+        cost=_costs(costs),
+        how=_switches(workload, strategy),
+        times=times,
+        tree=tree,
+        stack=np.full((pcpus, max(1, numbers.deepest), 2), f.NONE, np.int64),
+        vcpu=np.full(max(1, len(numbers.vcpus)), f.NONE, np.int64),
+        mark=mark,
+        dirty=np.zeros((max(1, domains), words), np.uint64),
+        cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
+        topology=numbers.pcpus,
+        node=np.zeros((max(1, numbers.nodes), ENTRIES), np.int64),
+        linked=np.zeros(max(1, numbers.nodes), np.int64),
+    )
+
+
+def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
+    cpu = np.zeros((numbers.pcpus.size, f.CPU_FIELDS), np.int64)
+    begin = numbers.begin[:-1]
+    gap = program.gap[begin] if begin.size else 0
+    values: dict[int, Int64s | int] = {
+        f.DUE: gap,
+        f.RECORDED: gap,
+        f.PC: begin,
+        f.REACHED: begin,
+        f.LAST: numbers.begin[1:],
+        f.MODE: f.UNKNOWN,
+        f.PHASE: f.ROW,
+        f.WAITS: f.NOTHING,
+    }
+    for field in (f.IPI, f.BACK, f.LEFT):
+        values[field] = int(f.NEVER)
+    for field in (f.DOMAIN, f.VCPU, f.NEXT, f.SENDER, f.I_DOMAIN, f.B_P2M, f.B_HOLD):
+        values[field] = f.NONE
+    for field, value in values.items():
+        cpu[:, field] = value
+    return cpu
+
+
+def _costs(costs: dict[str, int]) -> Int64s:
+    cost = np.zeros(f.COST_FIELDS, np.int64)
+    for name, field in COST_FIELDS.items():
+        cost[field] = costs[name]
+    return cost
+
+
+def _switches(workload: Workload, strategy: Strategy) -> Int64s:
+    how = np.zeros(f.HOW_FIELDS, np.int64)
+    how[f.DEFAULT] = strategy.default
+    how[f.IPI_KIND] = _IPI_KINDS[strategy.ipi]
+    how[f.RUNNING_ONLY] = strategy.kick == "running"
+    how[f.ELIDE] = strategy.upgrades == "elide"
+    how[f.DECIDES] = strategy.decide is not None
+    how[f.AT_ENTRY] = strategy.invalidates_at_entry
+    how[f.ENTRIES_RECORDED] = workload.facts.has_vm_entries
+    return how
+
+
+def _new_tally(numbers: Numbers, detail: Detail) -> y.Tally:
+    pcpus = numbers.pcpus.size
+    hold = np.zeros((max(1, numbers.holds.size), y.HOLD_FIELDS), np.int64)
+    hold[: numbers.holds.size, y.H_CAUSE] = numbers.hold_cause
+    return y.Tally(
+        measure=np.zeros((max(1, len(numbers.domains)), len(CAUSES), y.MEASURES), np.int64),
+        total=np.zeros(y.TOTALS, np.int64),
+        cpu=np.zeros((pcpus, y.CPU_COUNTS), np.int64),
+        mode=np.zeros((pcpus, len(f.MODES)), np.int64),
+        hold=hold,
+        broadcast=np.zeros((detail.broadcasts, y.BROADCAST_FIELDS), np.int64),
+        ack=np.zeros((detail.acks, y.ACK_FIELDS), np.int64),
+        invept=np.zeros((detail.invepts, y.INVEPT_FIELDS), np.int64),
+        target=np.zeros((pcpus, words_for(pcpus)), np.uint64),
+        slowest=np.zeros(pcpus, np.int64),
+        mode_before=np.zeros(pcpus, np.int64),
+    )
+
+
+def _check(workload: Workload, numbers: Numbers, strategy: Strategy, tally: y.Tally) -> None:
+    status, row = int(tally.total[y.STATUS]), int(tally.total[y.STATUS_ROW])
+    if status == y.BAD_DECISION:
+        raise UsageError(
+            f"strategy {strategy.name}: decide returned something else than {', '.join(DECISIONS)} (0 to"
+            f" {len(DECISIONS) - 1}), at row {row} of the workload"
+        )
+    if status == y.STUCK:
+        pcpu = int(numbers.pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])
+        raise InputError(
+            f"replay cannot go on: pCPU {pcpu} waits for ever at row {row} of the workload, {workload.t_ns[row]} ns"
+            " after the start; holds, pauses or switches in the recording contradict each other"
+        )

@@ -1,0 +1,52 @@
+"""What a report rests on besides the recording, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+MARKED_SHARE = 0.1
+"""From this share of interpolated rows on quantiles are marked: they are as much the interpolation's as the host's."""
+MARK = "~"
+
+
+def is_rough(assumptions: dict[str, Any]) -> bool:
+    """Tell whether so many times are interpolated that quantiles are marked."""
+    return bool(assumptions["interpolated_share"] > MARKED_SHARE)
+
+
+def assumption_lines(assumptions: dict[str, Any]) -> list[str]:
+    """Return one line for each thing that the numbers rest on."""
+    tsc, xen, unseen = assumptions["tsc_hz"], assumptions["xen"], assumptions["unseen"]
+    profiles = ", ".join(
+        f"{p['name']} ({p['sourced']} sourced, {p['assumed']} assumed)" for p in assumptions["profiles"]
+    )
+    lines = [
+        (
+            f"TSC {tsc['value']} Hz ({tsc['how']}), layouts of Xen {xen['layout']} ({xen['how']}),"
+            f" p2m lock {', '.join(assumptions['locks'])}, profile {profiles}, seed {_seeds(assumptions['seeds'])}"
+        )
+    ]
+    if unseen["rows"]:
+        lines.append(
+            f"assumed: {unseen['rows']:,} writes to entries of which nothing tells what they were count as to"
+            f" {unseen['as']} ones ({unseen['how']}); [ ] shows the broadcasts either way"
+        )
+    guessed = [
+        f"d{d['domain']} {'HVM' if d['guest_mode'] else 'PV'}" for d in assumptions["domains"] if d["how"] == "assumed"
+    ]
+    if guessed:
+        lines.append(f"assumed: {', '.join(guessed)}")
+    if is_rough(assumptions):
+        lines.append(
+            f"{MARK}: {100 * assumptions['interpolated_share']:.0f} % of the rows have times spread between two"
+            " records, so that these quantiles are rough"
+        )
+    lines += [f"missing: {line}" for line in assumptions["consequences"]]
+    lines += [f"missing: {line}" for line in assumptions["missing"] if line.startswith(("LOOKUP", "LOST", "SET"))]
+    lines += [f"not modelled: {line}" for line in assumptions["not_modelled"]]
+    return lines
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"

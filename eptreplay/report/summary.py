@@ -1,0 +1,66 @@
+"""The document of ``eptreplay report``: the rows of a result, and their sums by domain and by cause."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from eptreplay import __version__
+from eptreplay.errors import UsageError, unknown_choice
+from eptreplay.replay.results import read_result
+from eptreplay.replay.schema import MEASURES
+from eptreplay.report.verdict import verdict
+
+REPORT_SCHEMA = 1
+
+Document = dict[str, Any]
+
+
+def summarise_result(folder: str | os.PathLike[str], baseline: str | None = None) -> Document:
+    """Return the report on a result dataset, as one JSON document.
+
+    ``baseline``: the strategy that the others are compared with; None: the first row's. Raises UsageError if there is
+    no such row, InputError if ``folder`` is no result.
+    """
+    manifest, tables = read_result(folder)
+    runs = pl.DataFrame(pl.from_arrow(tables["runs"])).sort("run")
+    causes = pl.DataFrame(pl.from_arrow(tables["causes"]))
+    rows = runs.to_dicts()
+    chosen = _baseline(rows, baseline)
+    return {
+        "schema": REPORT_SCHEMA,
+        "version": __version__,
+        "source": manifest["source"],
+        "sources": manifest["sources"],
+        "trace": manifest["trace"],
+        "assumptions": manifest["assumptions"],
+        "baseline": chosen,
+        "verdict": verdict(rows, chosen),
+        "runs": rows,
+        "by_domain": sums(causes, ("run", "p2m_dom")).to_dicts(),
+        "by_cause": sums(causes, ("run", "cause")).to_dicts(),
+    }
+
+
+def _baseline(rows: Sequence[dict[str, Any]], name: str | None) -> int:
+    """Return the number of the run that others are compared with."""
+    if name is None:
+        return int(rows[0]["run"]) if rows else 0
+    found = [int(row["run"]) for row in rows if name in {row["strategy"], row["preset"]}]
+    if not found:
+        raise unknown_choice("--baseline", name, list(dict.fromkeys(row["strategy"] for row in rows)))
+    if len(found) > 1 and len({row["strategy"] for row in rows}) == 1:
+        raise UsageError(f"--baseline {name}: every row is of that strategy")
+    return found[0]
+
+
+def sums(causes: pl.DataFrame, by: tuple[str, str]) -> pl.DataFrame:
+    """Return the table ``causes`` summed by two of its columns; what is unknown in part is unknown."""
+    measures = [column.name for column in MEASURES]
+    known = [
+        pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name) for name in measures
+    ]
+    return causes.group_by(by).agg(known).sort(by, nulls_last=True).select(*by, *measures)

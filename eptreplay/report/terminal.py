@@ -1,0 +1,136 @@
+"""The report for people: a verdict, counts, times, differences, then by domain and by cause, then what was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from eptreplay.report.assumed import MARK, assumption_lines, is_rough
+from eptreplay.report.units import count, difference, duration, span
+
+Row = dict[str, Any]
+Columns = Sequence[tuple[str, Callable[[Row], str]]]
+
+
+def _counted(name: str) -> Callable[[Row], str]:
+    return lambda row: count(row[name])
+
+
+def _timed(name: str) -> Callable[[Row], str]:
+    return lambda row: duration(row[name])
+
+
+def _marked(name: str) -> Callable[[Row], str]:
+    return lambda row: (MARK if row["_marked"] and row[name] is not None else "") + duration(row[name])
+
+
+COUNTS: Columns = (
+    ("p2m sets", _counted("p2m_sets")),
+    ("inferred", _counted("p2m_sets_inferred")),
+    ("holds", _counted("holds")),
+    ("syncs", _counted("syncs")),
+    ("broadcasts", lambda row: span(row["broadcasts_min"], row["broadcasts"], row["broadcasts_max"])),
+    ("under lock", _counted("broadcasts_under_lock")),
+    ("IPIs", _counted("ipis")),
+    ("INVEPTs", _counted("invepts")),
+    ("VM entries", _counted("vmenters")),
+)
+TIMES: Columns = (
+    ("lock held", _timed("hold_ns_total")),
+    ("p50", _marked("hold_ns_p50")),
+    ("p99", _marked("hold_ns_p99")),
+    ("max", _timed("hold_ns_max")),
+    ("wait for it", _timed("write_wait_ns_total")),
+    ("max", _timed("write_wait_ns_max")),
+    ("operation p50", _marked("op_latency_ns_p50")),
+    ("p99", _marked("op_latency_ns_p99")),
+    ("max", _timed("op_latency_ns_max")),
+    ("stolen from guests", _timed("guest_stolen_ns")),
+)
+COMPARED = (
+    ("lock held", "hold_ns_total"),
+    ("wait for it", "write_wait_ns_total"),
+    ("operation p99", "op_latency_ns_p99"),
+    ("broadcasts", "broadcasts"),
+    ("under lock", "broadcasts_under_lock"),
+    ("IPIs", "ipis"),
+    ("INVEPTs", "invepts"),
+    ("stolen", "guest_stolen_ns"),
+)
+SHARES: Columns = (
+    ("holds", _counted("holds")),
+    ("p2m sets", _counted("p2m_sets")),
+    ("broadcasts", _counted("broadcasts")),
+    ("IPIs", _counted("ipis")),
+    ("INVEPTs", _counted("invepts")),
+    ("lock held", _timed("hold_ns_total")),
+    ("stolen", _timed("guest_stolen_ns")),
+)
+
+
+def print_report(document: dict[str, Any], console: Console) -> None:
+    """Print the document of ``report``."""
+    rough = is_rough(document["assumptions"])
+    rows = [{**row, "_marked": rough} for row in document["runs"]]
+    names = _names(rows)
+    console.print(document["verdict"], markup=False, soft_wrap=False)
+    _print(console, None, names, rows, COUNTS)
+    _print(console, None, names, rows, TIMES)
+    base = next((row for row in rows if row["run"] == document["baseline"]), None)
+    if base is not None and len(rows) > 1:
+        columns = [(title, _against(name, base)) for title, name in COMPARED]
+        others = [row for row in rows if row is not base]
+        _print(console, f"against {' '.join(names[base['run']])}", names, others, columns)
+    for title, key in (("by domain", "by_domain"), ("by cause", "by_cause")):
+        _print_shares(console, title, key.removeprefix("by_"), names, document[key])
+    for line in assumption_lines(document["assumptions"]):
+        console.print(line, markup=False)
+
+
+def _against(name: str, base: Row) -> Callable[[Row], str]:
+    return lambda row: difference(row[name], base[name])
+
+
+def _names(rows: Sequence[Row]) -> dict[int, list[str]]:
+    """Return for each run what tells it from the others: the strategy, and what else differs."""
+    differs = [column for column in ("lock", "profile", "seed") if len({row[column] for row in rows}) > 1]
+    return {row["run"]: [row["preset"] or row["strategy"], *(str(row[column]) for column in differs)] for row in rows}
+
+
+def _print(
+    console: Console, title: str | None, names: dict[int, list[str]], rows: Sequence[Row], columns: Columns
+) -> None:
+    table = _table(title)
+    table.add_column("", overflow="fold")
+    for name, _ in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(" ".join(names[row["run"]]), *(write(row) for _, write in columns))
+    console.print(table)
+
+
+def _print_shares(console: Console, title: str, key: str, names: dict[int, list[str]], rows: Sequence[Row]) -> None:
+    """Print sums: each domain, or cause, with a line for each run."""
+    if not rows:
+        return
+    name = "p2m_dom" if key == "domain" else "cause"
+    table = _table(title)
+    table.add_column(key)
+    table.add_column("")
+    for heading, _ in SHARES:
+        table.add_column(heading, justify="right", overflow="fold")
+    values = list(dict.fromkeys(row[name] for row in rows))
+    for value in sorted(values, key=lambda v: (v is None, v if isinstance(v, int) else 0)):
+        label = "unknown" if value is None else f"d{value}" if isinstance(value, int) else value
+        for row in (row for row in rows if row[name] == value):
+            table.add_row(label, " ".join(names[row["run"]]), *(write(row) for _, write in SHARES))
+            label = ""
+    console.print(table)
+
+
+def _table(title: str | None) -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="")

@@ -1,0 +1,74 @@
+"""Rows of the workload while they are being made: groups of rows, each with the place where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eptreplay.workload.schema import FROM_RECORD, HOST_VIEW
+
+UNKNOWN = -1
+
+COLUMNS: dict[str, tuple[type, int]] = {
+    "at": (np.int64, 0),
+    "sub": (np.int64, 0),
+    "slot": (np.int64, 0),
+    "op": (np.uint8, 0),
+    "run_dom": (np.int32, UNKNOWN),
+    "run_vcpu": (np.int32, UNKNOWN),
+    "p2m_dom": (np.int32, UNKNOWN),
+    "p2m_view": (np.int32, UNKNOWN),
+    "hold": (np.int64, UNKNOWN),
+    "gfn": (np.uint64, 0),
+    "order": (np.int32, UNKNOWN),
+    "mfn": (np.uint64, 0),
+    "old_type": (np.int16, UNKNOWN),
+    "old_known": (np.int8, UNKNOWN),
+    "new_type": (np.int16, UNKNOWN),
+    "cause": (np.int8, UNKNOWN),
+    "origin": (np.int8, FROM_RECORD),
+    "count": (np.int64, 1),
+    "tsc": (np.int64, UNKNOWN),
+}
+"""Columns of a draft, their types, and what stands where a group does not say.
+
+``at``: the record that a row belongs to, as a position in the program order of all pCPUs; ``sub``: its place among the
+rows of that record; ``slot``: the record that its time is that of; ``tsc``: its time in ticks, where it is another.
+"""
+
+Draft = dict[str, NDArray[Any]]
+
+
+@dataclass
+class Drafts:
+    """Collects groups of rows."""
+
+    groups: list[Draft] = field(default_factory=list)
+
+    def add(self, at: NDArray[np.int64], **columns: ArrayLike) -> None:
+        """Add rows, one for each element of ``at``; single values hold for all of them."""
+        group: Draft = {"at": at, "slot": at}
+        for name, value in columns.items():
+            group[name] = np.broadcast_to(np.asarray(value), at.shape)
+        if "p2m_dom" in columns and "p2m_view" not in columns:
+            group["p2m_view"] = np.full(at.shape, HOST_VIEW)
+        self.groups.append(group)
+
+    def collect(self) -> Draft:
+        """Return all rows, each in its place."""
+        merged: Draft = {
+            name: np.concatenate(
+                [np.zeros(0, kind)]
+                + [group.get(name, np.full(group["at"].size, missing)).astype(kind) for group in self.groups]
+            )
+            for name, (kind, missing) in COLUMNS.items()
+        }
+        return take(merged, np.lexsort((merged["sub"], merged["at"])))
+
+
+def take(draft: Draft, rows: NDArray[Any]) -> Draft:
+    """Return chosen rows of a draft."""
+    return {name: column[rows] for name, column in draft.items()}

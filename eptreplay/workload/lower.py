@@ -1,0 +1,319 @@
+"""From a trace dataset to its workload: the rows that the rules make, in program order, with their times and edges."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.p2m_types import GRANT_MAP_RO, GRANT_MAP_RW, INVALID, MAP_FOREIGN, PRESENT, RAM_LOGDIRTY, RAM_RW
+from eptreplay.trace.lacks import TIMED_SHARE
+from eptreplay.workload import records as r
+from eptreplay.workload import rules as rule
+from eptreplay.workload import schema as s
+from eptreplay.workload.cleans import find_unseen
+from eptreplay.workload.draft import Draft, Drafts, take
+from eptreplay.workload.edges import Edges, find_edges
+from eptreplay.workload.episodes import find_episodes, first_of_pcpu
+from eptreplay.workload.holds import Folding, add_operations, fold
+from eptreplay.workload.letters import spell
+from eptreplay.workload.old_state import NONE, TABLE, earlier_types
+from eptreplay.workload.scheduling import add_scheduling
+from eptreplay.workload.times import slot_times, to_ns
+from eptreplay.workload.workload import Domain, Facts, Share, Workload
+
+POPULATE = rule.CAUSE_NUMBERS["populate"]
+PHYSMAP = rule.CAUSE_NUMBERS["physmap"]
+
+
+def lower(dataset: str | os.PathLike[str]) -> Workload:
+    """Return the workload of a trace dataset. Raises InputError if ``dataset`` is none, or lost a file."""
+    records, manifest = r.read_records(dataset)
+    return lower_records(records, manifest)
+
+
+def lower_records(records: r.Records, manifest: dict[str, Any]) -> Workload:
+    """Return the workload of records; ``manifest``: the document of ``info``, of which vendor and TSC are needed."""
+    vendor = _vendor(records, manifest["vendor"])
+    episodes = find_episodes(records)
+    folding = fold(records, spell(records, episodes, vendor), vendor)
+    only_dom = _only_domain(records)
+    drafts = Drafts()
+    add_scheduling(drafts, records, episodes, only_dom)
+    add_operations(drafts, folding, only_dom)
+    rows = drafts.collect()
+    rows["pcpu"] = records.pcpu[rows["at"]]
+    _number_holds(rows)
+    t_ns, time_origin = _times(records, rows, manifest)
+    rows["time_origin"] = time_origin
+    has_times = _has_times(records)
+    created = _created(records)
+    _find_old_states(records, rows, t_ns if has_times else records.rank[rows["at"]], created)
+    rows, t_ns = _with_unseen(rows, t_ns) if has_times else (_without_bounds(rows), t_ns)
+    when = t_ns if has_times else records.rank[rows["at"]]
+    rows, t_ns = _with_edges(rows, t_ns, find_edges(rows, when, _wakes(records, rows)))
+    first = first_of_pcpu(rows["pcpu"])
+    gap = np.diff(t_ns, prepend=0)
+    gap[first] = t_ns[first]
+    facts = Facts(
+        has_sched=bool(np.isin(records.what, (r.SWITCH_IN, r.SWITCH_OUT, r.CONTINUE)).any()),
+        has_vm_entries=bool((records.what == r.VMENTER).any()),
+        has_times=has_times,
+    )
+    return Workload(
+        pcpus=rows["pcpu"][first].astype(np.int64),
+        begin=np.append(first, rows["op"].size),
+        t_ns=t_ns,
+        gap_ns=gap,
+        domains=_domains(rows, set(created)),
+        facts=facts,
+        shares=_shares(folding),
+        **{name: rows[name] for name in Workload._fields if name in rows},
+    )
+
+
+def _vendor(records: r.Records, vendor: str | None) -> str:
+    """Return whose rules hold. Where no record tells, recorded writes do: stock Xen traces none on EPT."""
+    if vendor:
+        return vendor
+    return rule.SVM if (records.what == r.SET).any() or not (records.what == r.DECREASE).any() else rule.VMX
+
+
+def _only_domain(records: r.Records) -> int:
+    """Return the domain whose p2m is written, if it is only one: then it is also the one that exits. Else -1."""
+    if (records.dom >= 0).any():
+        return r.UNKNOWN
+    domains = np.unique(records.p2m_dom[records.p2m_dom >= 0])
+    return int(domains[0]) if domains.size == 1 else r.UNKNOWN
+
+
+def _has_times(records: r.Records) -> bool:
+    return bool(records.timed.sum() >= TIMED_SHARE * max(1, records.timed.size))
+
+
+def _number_holds(rows: Draft) -> None:
+    """Enter for each row the number of the innermost hold around it, and where the outermost one begins and ends."""
+    op, size = rows["op"], rows["op"].size
+    begins, ends = op == s.HOLD_BEGIN, op == s.HOLD_END
+    depth = np.cumsum(begins.astype(np.int64) - ends)
+    number = np.cumsum(begins) - 1
+    hold = np.where(begins | ends | (op == s.SET), number, NONE)
+    if depth.size and depth.max() > 1:
+        hold = _nested(op, hold)
+    rows["hold"] = hold
+    rows["depth"] = depth - begins  # a row that begins the outermost hold is not within one
+    outermost = begins & (depth == 1)
+    starts = np.flatnonzero(outermost)
+    stops = np.flatnonzero(ends & (depth == 0))
+    outer = np.cumsum(outermost) - 1
+    rows["outer"] = outer
+    rows["outer_begin"] = starts[np.maximum(outer, 0)] if starts.size else np.zeros(size, np.int64)
+    rows["outer_end"] = stops[np.maximum(outer, 0)] if stops.size else np.zeros(size, np.int64)
+
+
+def _nested(op: NDArray[np.uint8], hold: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the innermost hold of each row where holds contain holds."""
+    stack: list[int] = []
+    innermost = hold.copy()
+    for row in np.flatnonzero(hold >= 0).tolist():
+        if op[row] == s.HOLD_BEGIN:
+            stack.append(int(hold[row]))
+        innermost[row] = stack[-1]
+        if op[row] == s.HOLD_END:
+            stack.pop()
+    return innermost
+
+
+def _times(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Return when each row was recorded, and how that is known; rows of one hold without times of its own are one."""
+    slot = rows["slot"]
+    inferred_hold = (rows["hold"] >= 0) & (rows["origin"][rows["outer_begin"]] == s.INFERRED)
+    unit = np.where(inferred_hold, rows["outer_begin"], np.arange(slot.size))
+    units, which = np.unique(unit, return_inverse=True)
+    tsc, how = slot_times(records, slot[units])
+    tsc, how = tsc[which], how[which]
+    given = rows["tsc"] >= 0
+    tsc[given] = rows["tsc"][given]
+    start = manifest["first_tsc"]
+    ticks = np.where((tsc < 0) | (start is None), 0, tsc - (start or 0))
+    t_ns = to_ns(np.maximum(ticks, 0), manifest["tsc_hz"]["value"])
+    # The clock of a pCPU never steps back in a workload, even where its TSC did.
+    first = first_of_pcpu(rows["pcpu"])
+    for begin, end in zip(first, np.append(first[1:], slot.size), strict=True):
+        t_ns[begin:end] = np.maximum.accumulate(t_ns[begin:end])
+    return t_ns, how
+
+
+def _without_bounds(rows: Draft) -> Draft:
+    unknown = np.full(rows["op"].size, NONE, np.int64)
+    return {**rows, "not_before_ns": unknown, "not_after_ns": unknown.copy()}
+
+
+def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[np.int64]]:
+    """Insert the log-dirty operations that faults imply, where their pCPU is between holds."""
+    unseen = find_unseen(rows, t_ns)
+    rows = _without_bounds(rows)
+    if not unseen.op.size:
+        return rows, t_ns
+    size = t_ns.size
+    pcpu = rows["pcpu"].astype(np.int64)
+    begin, end = np.searchsorted(pcpu, unseen.pcpu), np.searchsorted(pcpu, unseen.pcpu, side="right")
+    place = np.array(
+        [b + np.searchsorted(t_ns[b:e], t) for b, e, t in zip(begin, end, unseen.t_ns, strict=True)], np.int64
+    )
+    within = (place < size) & (rows["depth"][np.minimum(place, size - 1)] > 0)
+    place = np.where(within, rows["outer_begin"][np.minimum(place, size - 1)], place)
+    new = {name: np.repeat(column[:1], place.size) for name, column in rows.items()}
+    for name, column in new.items():
+        column[:] = 0 if column.dtype.kind == "u" else NONE
+        if name in unseen._fields:
+            column[:] = getattr(unseen, name)
+    new["origin"][:], new["time_origin"][:], new["count"][:] = s.INFERRED, s.INTERPOLATED, 1
+    new["p2m_view"][:], new["depth"][:] = s.HOST_VIEW, 0
+    new["cause"][:] = rule.CAUSE_NUMBERS["logdirty_global"]
+    new["new_type"][:] = RAM_LOGDIRTY
+    for name in ("run_dom", "run_vcpu"):
+        new[name][:] = rows[name][np.maximum(place - 1, 0)]
+    before = unseen.t_ns.copy()
+    known = (place > begin) & (t_ns[np.maximum(place - 1, 0)] > before)
+    before[known] = t_ns[place[known] - 1]
+    return _insert(rows, t_ns, place, new, before)
+
+
+def _insert(
+    rows: Draft, t_ns: NDArray[np.int64], place: NDArray[np.int64], new: Draft, new_t: NDArray[np.int64]
+) -> tuple[Draft, NDArray[np.int64]]:
+    """Insert rows before the rows ``place``; what refers to row numbers follows."""
+    size = t_ns.size
+    key = np.concatenate([place * 2, np.arange(size) * 2 + 1])
+    order = np.argsort(key, kind="stable")
+    moved = np.empty(order.size, np.int64)
+    moved[order] = np.arange(order.size)
+    moved = moved[place.size :]
+    merged = take({name: np.concatenate([new[name], rows[name]]) for name in rows}, order)
+    for name in ("outer_begin", "outer_end", "edge"):
+        if name in merged:
+            known = merged[name] >= 0
+            merged[name][known] = moved[merged[name][known]]
+    return merged, np.concatenate([new_t, t_ns])[order]
+
+
+def _created(records: r.Records) -> dict[int, int]:
+    """Return the domains that are created in the recording, and at which record for the first time."""
+    at = np.flatnonzero(records.what == r.DOMAIN_ADD)
+    at = at[np.argsort(-records.rank[at])]
+    return dict(zip(records.w[0][at].tolist(), at.tolist(), strict=True))
+
+
+def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], created: dict[int, int]) -> None:
+    """Enter what each entry was before it was written, and how that is known.
+
+    ``when`` orders the rows of different pCPUs: by time, or by their place in the file where there are no times.
+    """
+    sets = np.flatnonzero(rows["op"] == s.SET)
+    sets = sets[np.lexsort((sets, when[sets]))]
+    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
+    earlier = earlier_types(
+        p2m, rows["gfn"][sets], rows["order"][sets].astype(np.int64), rows["new_type"][sets].astype(np.int64)
+    )
+    old_type, known = rows["old_type"][sets].astype(np.int64), rows["old_known"][sets].astype(np.int64)
+    by_earlier = (known < 0) & (earlier != NONE)
+    old_type[by_earlier] = np.where(earlier == TABLE, NONE, earlier)[by_earlier]
+    known[by_earlier] = s.EARLIER
+    # Memory that a domain gives back is memory that it has, unless something says otherwise.
+    decrease = rows["cause"][sets] == rule.CAUSE_NUMBERS["decrease"]
+    given_back = (known < 0) & decrease & (rows["new_type"][sets] == INVALID)
+    old_type[given_back], known[given_back] = RAM_RW, s.BY_CAUSE
+    fresh = np.zeros(sets.size, np.bool_)
+    for dom, birth in created.items():
+        fresh |= (rows["p2m_dom"][sets] == dom) & (records.rank[birth] < records.rank[rows["at"][sets]])
+    fresh &= known < 0
+    old_type[fresh], known[fresh] = INVALID, s.CREATED
+    known[known < 0] = s.ASSUMED
+    rows["old_type"][sets], rows["old_known"][sets] = old_type, known
+    _refine_causes(rows, sets)
+
+
+def _refine_causes(rows: Draft, sets: NDArray[np.int64]) -> None:
+    """Name causes that hang on what the entry was before."""
+    cause, old, new = rows["cause"][sets], rows["old_type"][sets], rows["new_type"][sets]
+    # A domain that maps what was not there before has not written to a tracked page.
+    absent = (old >= 0) & ~np.isin(old, sorted(PRESENT))
+    changes = [((cause == rule.CAUSE_NUMBERS["logdirty_fault"]) & absent, POPULATE)]
+    removed = (cause == PHYSMAP) & (new == INVALID)
+    changes.append((removed & (old == MAP_FOREIGN), rule.CAUSE_NUMBERS["foreign"]))
+    changes.append((removed & np.isin(old, (GRANT_MAP_RW, GRANT_MAP_RO)), rule.CAUSE_NUMBERS["grant"]))
+    for chosen, name in changes:
+        rows["cause"][sets[chosen]] = name
+        for end in ("outer_begin", "outer_end"):
+            around = rows[end][sets[chosen]]
+            same = rows["cause"][around] == cause[chosen]
+            rows["cause"][around[same]] = name
+
+
+def _wakes(records: r.Records, rows: Draft) -> Edges:
+    """Return for each wake-up of a vCPU the row at which it happened and the SWITCH_IN that follows it."""
+    at = np.flatnonzero(records.what == r.WOKEN)
+    row = np.searchsorted(rows["at"], at, side="right") - 1
+    there = (row >= 0) & (rows["pcpu"][np.maximum(row, 0)] == records.pcpu[at])
+    at, row = at[there], row[there]
+    word = records.w[0][at].astype(np.int64)
+    switches = np.flatnonzero(rows["op"] == s.SWITCH_IN)
+    who = rows["run_dom"][switches].astype(np.int64) << 16 | rows["run_vcpu"][switches]
+    tsc = records.tsc[rows["at"][switches]]
+    key = np.concatenate([who, word])
+    order = np.lexsort((np.concatenate([np.ones(switches.size), np.zeros(at.size)]),
+                        np.concatenate([tsc, records.tsc[at]]), key))  # fmt: skip
+    is_switch = order < switches.size
+    position = np.arange(order.size)
+    upcoming = np.minimum.accumulate(np.where(is_switch, position, order.size)[::-1])[::-1]
+    waking = np.flatnonzero(~is_switch & (upcoming < order.size))
+    target = order[upcoming[waking]]
+    same = key[target] == key[order[waking]]
+    return Edges(row[order[waking[same]] - switches.size], switches[target[same]])
+
+
+def _with_edges(rows: Draft, t_ns: NDArray[np.int64], edges: Edges) -> tuple[Draft, NDArray[np.int64]]:
+    """Enter edges; a row that waits for more than one gets rows before it that wait for the others."""
+    rows["edge"] = np.full(t_ns.size, NONE, np.int64)
+    last = np.append(np.diff(edges.target) != 0, True)[: edges.target.size]
+    rows["edge"][edges.target[last]] = edges.source[last]
+    place, source = edges.target[~last], edges.source[~last]
+    if not place.size:
+        return rows, t_ns
+    new = {name: np.repeat(column[:1], place.size) for name, column in rows.items()}
+    for name, column in new.items():
+        column[:] = 0 if column.dtype.kind == "u" else NONE
+        if name in ("pcpu", "run_dom", "run_vcpu", "time_origin", "at"):
+            column[:] = rows[name][place]
+    new["op"][:], new["edge"][:], new["origin"][:] = s.WAIT, source, s.INFERRED
+    new["count"][:], new["depth"][:] = 1, 0
+    return _insert(rows, t_ns, place, new, t_ns[place])
+
+
+def _domains(rows: Draft, created: set[int]) -> tuple[Domain, ...]:
+    """Return all domains by number. One with VM entries or a p2m has guest mode; else domain 0 is assumed to be PV."""
+    runs = np.unique(rows["run_dom"][rows["run_dom"] >= 0]).tolist()
+    owns = set(np.unique(rows["p2m_dom"][(rows["p2m_dom"] >= 0) & (rows["op"] == s.SET)]).tolist())
+    entered = rows["run_dom"][rows["op"] == s.VMENTER]
+    shown = owns | set(np.unique(entered[entered >= 0]).tolist())
+    known = set(np.unique(rows["p2m_dom"][rows["p2m_dom"] >= 0]).tolist()) | set(runs)
+    return tuple(
+        Domain(dom, has_guest_mode=dom in shown or dom != 0, assumed=dom not in shown, created=dom in created)
+        for dom in sorted(known)
+        if dom != s.IDLE_DOMAIN
+    )
+
+
+def _shares(folding: Folding) -> tuple[Share, ...]:
+    """Return what each rule did, in the order of the table; rules without a match are left out."""
+    lengths = folding.matches.stop - folding.matches.start
+    count = np.bincount(folding.matches.rule, minlength=len(folding.rules))
+    records = np.bincount(folding.matches.rule, lengths, minlength=len(folding.rules)).astype(np.int64)
+    return tuple(
+        Share(x.name, int(count[number]), int(records[number]), x.about)
+        for number, x in enumerate(folding.rules)
+        if count[number]
+    )

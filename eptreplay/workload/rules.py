@@ -1,0 +1,143 @@
+"""Which records are one operation: the table of rules, and its application to a recording.
+
+A rule is a pattern over the letters of ``letters.LETTERS``. At each place the first rule that fits takes the records.
+Counting every record that belongs to one fault by itself would double the work, so folding comes before everything.
+Patterns must need time in proportion to the text whatever it is: hence repetitions that give nothing back (``*+``).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.causes import CAUSES
+from eptreplay.workload.letters import Text
+
+HOLD = "hold"
+"""One hold of the p2m write lock, with the writes among the records."""
+RECORDED_HOLD = "recorded hold"
+"""A hold whose begin and end are recorded, with think times."""
+MISCONFIG = "misconfig"
+"""A row without a hold."""
+PML_DRAIN = "pml drain"
+"""A row without a hold."""
+NOTHING = "nothing"
+"""No operation."""
+
+SVM, VMX = "svm", "vmx"
+
+
+class Rule(NamedTuple):
+    """One rule. ``vendors``: where it holds. ``infers``: whether writes that are not among the records are inferred.
+
+    ``cause``: why the lock is held; None: the type of the new entry tells (``rows.CAUSE_BY_TYPE``).
+    """
+
+    name: str
+    vendors: tuple[str, ...]
+    pattern: str
+    makes: str
+    cause: str | None
+    about: str
+    infers: bool = False
+
+
+BOTH = (SVM, VMX)
+
+# fmt: off
+RULES = (
+    Rule("recorded_hold", BOTH, r"[Xx]?[euvEUV]?\([^()]*\)n?|<[^<>]*>", RECORDED_HOLD, None,
+         "a hold that a patched Xen recorded, with all that lies in it, and the fault that led to it"),
+
+    Rule("pod_fault", (SVM,), r"[Xx][mzr]*+(?:[wl]p|hm*)n?|(?:M{1,16}[ZR]++)*+(?:[WLA]P|HM*)", HOLD, "pod_fault",
+         "populate-on-demand: pages of zeros are taken back, then the entry gets a page, then POD_POPULATE"),
+    Rule("logdirty_fault", (SVM,), r"[Xx]wn?", HOLD, "logdirty_fault",
+         "a write to a tracked page: its entry becomes ordinary memory again"),
+    Rule("own_write", (SVM,), r"A", HOLD, "logdirty_fault",
+         "without VM exits: a domain that makes a present entry of its own ordinary memory has written to the page"),
+    Rule("other_fault", (SVM,), r"[Xx][a-z]*[mzrwlijfgo][a-z]*", HOLD, "other",
+         "a nested page fault that wrote something else"),
+    Rule("spurious_fault", (SVM,), r"[Xx]n", HOLD, "spurious",
+         "a nested page fault that wrote nothing: the lock was taken all the same"),
+    Rule("recalculation", (SVM,), r"X", MISCONFIG, "misconfig",
+         "a nested page fault with neither NPF nor write: one entry was recalculated after a global change"),
+    Rule("cut_fault", (SVM,), r"x", NOTHING, None,
+         "a nested page fault whose end is not in the recording"),
+
+    Rule("logdirty_fault", (VMX,), r"[Xx]?e[a-df-z]*|E", HOLD, "logdirty_fault",
+         "a write to a tracked page (NPF of type 2): one entry becomes ordinary memory again", infers=True),
+    Rule("pod_fault", (VMX,), r"[Xx]?u[a-tv-z]*|U?(?:M{0,16}[ZYR]++)*+[WLA]?[PQ]", HOLD, "pod_fault",
+         "populate-on-demand: with POD_POPULATE the entry got a page, with POD_ZERO_RECLAIM others lost theirs",
+         infers=True),
+    Rule("spurious_fault", (VMX,), r"[Xx]?v[a-z]*|[UV]", HOLD, "spurious",
+         "an EPT violation of any other type: the lock was taken all the same"),
+    Rule("other_fault", (VMX,), r"[Xx][a-z]+", HOLD, "other",
+         "an EPT violation without NPF record that wrote something"),
+    Rule("silent_fault", (VMX,), r"[Xx]", NOTHING, None,
+         "an EPT violation without NPF record: handled without looking the entry up, or class HVM is masked"),
+    Rule("misconfig", (VMX,), r"K", MISCONFIG, "misconfig",
+         "exit 49: an entry, and those beside it, are recalculated after a global change"),
+    Rule("pml_full", (VMX,), r"B", PML_DRAIN, "pml",
+         "exit 62: a full page-modification log is emptied"),
+
+    Rule("removal", BOTH, r"D(?:M[ZYR])*I", HOLD, "decrease",
+         "DECREASE_RESERVATION, then the write: one page leaves the domain"),
+    Rule("removal_unseen", (VMX,), r"D", HOLD, "decrease",
+         "DECREASE_RESERVATION: every page of the extent leaves the domain in a hold of its own", infers=True),
+    Rule("removal_without_write", (SVM,), r"D", NOTHING, None,
+         "DECREASE_RESERVATION without a write: it failed, or was cut off"),
+    Rule("pod_reclaim", BOTH, r"(?:M{1,16}[ZYR]++)++", HOLD, "pod_reclaim",
+         "pages are looked at for zeros, outside any fault that is recorded"),
+    Rule("write", BOTH, r"[WALRMIJFGO]", HOLD, None,
+         "any other write: a hold of its own"),
+    Rule("leftover", BOTH, r"[^*]", NOTHING, None,
+         "records that tell of no write: POD_* and NPF without their fault"),
+)
+# fmt: on
+
+CAUSE_NUMBERS = {name: number for number, name in enumerate(CAUSES)}
+
+
+class Matches(NamedTuple):
+    """What rules found, in the order of the text: number of the rule, first letter, and the letter behind the last."""
+
+    rule: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+
+def rules_of(vendor: str) -> tuple[Rule, ...]:
+    """Return the rules for recordings of a vendor, in the order in which they are tried."""
+    return tuple(rule for rule in RULES if vendor in rule.vendors)
+
+
+def apply_rules(text: Text, pcpu: NDArray[np.uint16], p2m_dom: NDArray[np.int32], vendor: str) -> Matches:
+    """Apply the rules of a vendor to each pCPU's text.
+
+    ``pcpu`` and ``p2m_dom`` are those of each letter's record, the latter -1 for VM exits. Records about two domains
+    are one operation only where a recorded hold has both.
+    """
+    rules = rules_of(vendor)
+    combined = re.compile("|".join(f"(?P<r{number}>{rule.pattern})" for number, rule in enumerate(rules)))
+    found: list[int] = []
+    bounds = [0, *_cuts(text.letters, pcpu, p2m_dom).tolist(), pcpu.size]
+    for begin, end in pairwise(bounds):
+        part = text.letters[begin:end].tobytes().decode("latin-1")
+        for match in combined.finditer(part):
+            found += (int((match.lastgroup or "r0")[1:]), begin + match.start(), begin + match.end())
+    table = np.array(found, np.int64).reshape(-1, 3)
+    return Matches(table[:, 0], table[:, 1], table[:, 2])
+
+
+def _cuts(letters: NDArray[np.uint8], pcpu: NDArray[np.uint16], p2m_dom: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the letters before which a new text begins."""
+    opened = np.cumsum(np.isin(letters, _OPENING).astype(np.int64) - np.isin(letters, _CLOSING))
+    other = (np.diff(p2m_dom) != 0) & (p2m_dom[1:] >= 0) & (p2m_dom[:-1] >= 0) & (opened[:-1] == 0)
+    return np.flatnonzero((np.diff(pcpu.astype(np.int64)) != 0) | other) + 1
+
+
+_OPENING, _CLOSING = np.frombuffer(b"<(", np.uint8), np.frombuffer(b">)", np.uint8)

@@ -1,0 +1,117 @@
+"""The workload as a value: its rows, the domains in it, and what the recording can and cannot tell."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from eptreplay.p2m_types import PRESENT
+from eptreplay.trace.schema import Column
+from eptreplay.workload import schema as s
+
+NONE = -1
+
+
+class Domain(NamedTuple):
+    """A domain of the recording. ``assumed``: whether ``has_guest_mode`` follows from its number alone."""
+
+    number: int
+    has_guest_mode: bool
+    assumed: bool
+    created: bool
+
+
+class Facts(NamedTuple):
+    """What a recording can tell: whether it has runstates, VM entries, and enough times for durations."""
+
+    has_sched: bool
+    has_vm_entries: bool
+    has_times: bool
+
+
+class Share(NamedTuple):
+    """How often a rule was applied, and how many records it consumed."""
+
+    rule: str
+    operations: int
+    records: int
+    about: str
+
+
+class Workload(NamedTuple):
+    """Rows in the order of ``workload.parquet``: by pCPU, then in program order. Unknown numbers are -1.
+
+    ``begin``: for each pCPU of ``pcpus`` the number of its first row, and at last the number of rows. ``t_ns``: when
+    each row was recorded, from the start of the recording.
+    """
+
+    pcpus: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    t_ns: NDArray[np.int64]
+    gap_ns: NDArray[np.int64]
+    op: NDArray[np.uint8]
+    run_dom: NDArray[np.int32]
+    run_vcpu: NDArray[np.int32]
+    p2m_dom: NDArray[np.int32]
+    p2m_view: NDArray[np.int32]
+    hold: NDArray[np.int64]
+    gfn: NDArray[np.uint64]
+    order: NDArray[np.int32]
+    mfn: NDArray[np.uint64]
+    old_type: NDArray[np.int16]
+    old_known: NDArray[np.int8]
+    new_type: NDArray[np.int16]
+    cause: NDArray[np.int8]
+    origin: NDArray[np.int8]
+    time_origin: NDArray[np.int8]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides a method of tuples that nobody needs
+    edge: NDArray[np.int64]
+    not_before_ns: NDArray[np.int64]
+    not_after_ns: NDArray[np.int64]
+    domains: tuple[Domain, ...]
+    facts: Facts
+    shares: tuple[Share, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.op.size)
+
+    def present(self, unseen: str) -> NDArray[np.bool_]:
+        """Return for each row whether the entry was present before; ``unseen`` (present, absent) where assumed."""
+        known = np.isin(self.old_type, sorted(PRESENT))
+        # Without a type, but with evidence, a table of smaller entries stood there.
+        open_ = (self.old_known != s.ASSUMED) | (unseen == "present")
+        present: NDArray[np.bool_] = (self.op == s.SET) & np.where(self.old_type >= 0, known, open_)
+        return present
+
+
+def workload_table(workload: Workload) -> pa.Table:
+    """Return a workload as the table ``workload`` of a result dataset."""
+    size = np.diff(workload.begin)
+    memory = np.isin(workload.op, (s.SET,))
+    arrays = {
+        "pcpu": np.repeat(workload.pcpus, size),
+        "seq": np.arange(workload.rows) - np.repeat(workload.begin[:-1], size),
+        "preemptible": ~np.isin(workload.op, (s.HOLD_BEGIN, s.SET, s.HOLD_END)),
+    }
+    masks = {"gfn": ~memory, "mfn": ~memory}
+    schema = s.workload_schema()
+    columns = []
+    for column in s.WORKLOAD:
+        values: NDArray[Any] = arrays[column.name] if column.name in arrays else getattr(workload, column.name)
+        mask = masks.get(column.name, (values == NONE) if column.nullable else None)
+        columns.append(_column(column, values, mask))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(column: Column, values: NDArray[Any], mask: NDArray[np.bool_] | None) -> pa.Array:
+    if column.name in s.NAMES:
+        return pa.DictionaryArray.from_arrays(
+            pa.array(values.astype(np.int8), mask=mask), pa.array(s.NAMES[column.name])
+        )
+    kind = column.type.to_pandas_dtype()
+    return pa.array(values.astype(kind), type=column.type, mask=mask)

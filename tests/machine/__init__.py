@@ -1,0 +1,1 @@
+"""The modelled host: its costs."""

@@ -1,0 +1,1 @@
+"""Strategies: the values that ship, and those out of users' files."""
