@@ -24,7 +24,7 @@ EPTREPLAY_RECORDINGS ?= ../shared/recordings
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test recordings lint format bench coverage boundscheck docs peers lock clean
+.PHONY: help venv demo test recordings lint format bench coverage boundscheck docs examples peers lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,8 @@ $(INSTALLED): $(LOCKED) pyproject.toml eptreplay/__init__.py
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(INSTALLED) ## what a recording of a live migration holds, and its p2m records as a table
-	$(BIN)/eptreplay info $(DEMO_TRACE)
-	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; set -x; \
-	$(BIN)/eptreplay ingest $(DEMO_TRACE) -o "$$dir/r12"; \
-	$(BIN)/python -c 'import sys, eptreplay, polars as pl; p2m = eptreplay.scan(sys.argv[1], "p2m"); print(p2m.group_by("kind", "p2m_dom", "run_dom").agg(pl.len().alias("records"), pl.col("gfn").n_unique().alias("gfns")).sort("records", descending=True).collect())' "$$dir/r12"
+demo: $(INSTALLED) ## what each strategy would have cost during a live migration that was recorded
+	$(BIN)/eptreplay report $(DEMO_TRACE)
 
 test: $(INSTALLED) ## the default test suite
 	$(PYTEST)
@@ -83,6 +80,9 @@ boundscheck: $(INSTALLED) ## damaged input through the compiled kernels, every a
 
 docs: $(INSTALLED) ## the documentation, into build/docs; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs $(BUILD)/docs
+
+examples: $(INSTALLED) ## run the examples of README and docs, and write down what they print now
+	$(BIN)/python -m tests.docs.refresh
 
 peers: $(XENALYZE) ## Debian's xen-utils-common, unpacked for its xenalyze (nothing is installed, no root needed)
 

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from eptreplay.journey import report
     from eptreplay.replay.replay import replay
     from eptreplay.trace.export import export
-    from eptreplay.trace.info import info
     from eptreplay.trace.ingest import ingest
     from eptreplay.trace.pushdown import scan_xentrace
     from eptreplay.trace.scan import scan
+    from eptreplay.workload.info import info
 
 __all__ = ["__version__", "export", "info", "ingest", "replay", "report", "scan", "scan_xentrace"]
 
 _HOME = {
     "export": "eptreplay.trace.export",
-    "info": "eptreplay.trace.info",
+    "info": "eptreplay.workload.info",
     "ingest": "eptreplay.trace.ingest",
     "replay": "eptreplay.replay.replay",
     "report": "eptreplay.journey",

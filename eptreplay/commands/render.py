@@ -107,6 +107,7 @@ def print_info(document: dict[str, Any]) -> None:
     console.print(table)
     if document["p2m"]:
         console.print(_facts(_p2m(document["p2m"])), markup=False)
+        _print_rules(console, document["p2m"]["rules"])
     for title, lines in (("missing", document["missing"]), ("invisible", (document["p2m"] or {}).get("invisible", []))):
         for line in lines:
             console.print(f"{title}: {line}", markup=False)
@@ -115,6 +116,18 @@ def print_info(document: dict[str, Any]) -> None:
 def _facts(rows: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _print_rules(console: Console, rules: list[dict[str, Any]]) -> None:
+    """Print which rules made operations of how many records."""
+    if not rules:
+        return
+    total = sum(rule["records"] for rule in rules)
+    table = _table(("rule", "left"), ("operations", "right"), ("records", "right"), ("share", "right"))
+    for rule in rules:
+        share = f"{100 * rule['records'] / total:.1f} %"
+        table.add_row(rule["rule"], f"{rule['operations']:,}", f"{rule['records']:,}", share)
+    console.print(table)
 
 
 def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -161,4 +174,7 @@ def _ranges(numbers: list[int]) -> str:
 
 def _p2m(p2m: dict[str, Any]) -> list[tuple[str, str]]:
     domains = ", ".join(f"d{domain} {count:,}" for domain, count in p2m["by_domain"].items())
-    return [("p2m writes recorded", f"{p2m['recorded']:,}" + (f" ({domains})" if domains else ""))]
+    return [
+        ("p2m writes recorded", f"{p2m['recorded']:,}" + (f" ({domains})" if domains else "")),
+        ("p2m writes inferred", f"{p2m['inferred']:,}"),
+    ]

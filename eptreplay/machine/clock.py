@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.jit import part
-from eptreplay.machine.fields import BACK, BUSY, DUE, IPI, NEVER
+from eptreplay.machine.fields import NEVER
 
 Int64s = NDArray[np.int64]
 
@@ -26,15 +26,8 @@ def new_clock(pcpus: int) -> tuple[Int64s, Int64s]:
 
 
 @part
-def schedule(cpu: Int64s, times: Int64s, tree: Int64s, c: int) -> None:
+def set_time(times: Int64s, tree: Int64s, c: int, time: int) -> None:
     """Enter when pCPU ``c`` has something to do next."""
-    if cpu[c, BACK] < NEVER:
-        time = cpu[c, BACK]
-    else:
-        time = cpu[c, DUE]
-        if cpu[c, IPI] < NEVER:
-            delivered = max(cpu[c, IPI], cpu[c, BUSY])
-            time = min(delivered, time)
     if times[c] == time:
         return
     times[c] = time

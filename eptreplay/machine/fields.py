@@ -19,47 +19,58 @@ NEVER = np.int64(1) << 62
 """A time that does not come."""
 
 (
-    DUE,        # when the program goes on, or NEVER
-    IPI,        # when an interrupt is delivered, or NEVER; it waits while the pCPU is busy
-    BACK,       # when the handler of an interrupt that met a guest has ended, or a stopped guest goes on, or NEVER
-    BUSY,       # until when interrupts are off
-    PHASE,      # what is due: see below
-    PC,         # number of the row that is due
-    REACHED,    # number of the first row that has not been carried out
+    DUE,        # when the phase of its program is over, as far as that hangs on time
+    LEFT,       # what is left of it, while an interrupt or a pause keeps the pCPU from its work; else NEVER
+    FREE,       # when the handler or the re-entry that it is at is over
+    ARRIVES,    # when the interrupt that was sent to it arrives
+    SIGNAL,     # who sent that interrupt, or NONE
+    HANDLING,   # who sent the interrupt whose handler it is in, or NONE
+    ENTERING,   # 1: on its way back into the guest, interrupts off
+    STOPPED,    # 1: kept from the guest, as its domain is paused
+    PHASE,      # what its program is at: see below
+    WAITS,      # what the row that is due waits for: see below
+    NEXT,       # which row or domain that is; or who is behind it in the queue of a lock
+    PC,         # number of the row that it carries out next; all before have been carried out
     LAST,       # number of the row behind the program
-    RECORDED,   # when the row that is due was recorded
-    MODE,
-    SINCE,      # since when it is in that mode
+    RECORDED,   # when the row that it carries out next was recorded
+    ENDED,      # when its last row ended
+    MODE,       # but for spinning, interrupts and pauses
+    SHOWN,      # with them: the mode that counts ...
+    SINCE,      # ... and since when
     DOMAIN,     # whose state is loaded
     VCPU,       # which vCPU's state is loaded
-    COLD,       # 1: an INVEPT was executed since the last entry into a guest
-    LEFT,       # what an interrupted or stopped guest still has to do until its next row, or NEVER
-    WAITS,      # what a program that is never due waits for: see below
-    NEXT,       # who is behind it in the queue of a lock
+    ENTERED,    # the domain of the last VM entry
+    COLD_CAUSE, # translations are cold, because of an INVEPT with this cause; else NONE
+    COLD_DOMAIN,
     DEPTH,      # how many p2m locks it holds or requests
-    STRUCK,     # when the interrupt that it handles met it
-    SENDER,     # who sent it
-    I_DOMAIN,   # whose p2m the interrupt is about ...
+    STRUCK,     # when the interrupt that keeps it from its guest was delivered, or NONE
+    I_DOMAIN,   # whose p2m that interrupt is about ...
     I_CAUSE,    # ... and the cause of it
     B_P2M,      # its own broadcast: the p2m
     B_CAUSE,
-    B_HOLD,     # the hold that it belongs to
+    B_HOLD,     # the hold that it belongs to, or NONE: no broadcast
+    B_UNDER,    # 1: under the p2m lock
     B_NUMBER,
     B_LOCKED,   # when it had the call lock
     B_ASKED,    # when it was requested
     B_SENT,     # when the last interrupt was sent
     B_LEFT,     # acknowledgements still missing
-    B_LAST,     # when the last of those that have been sent arrives
+    B_ACKED,    # when the last of those that have been sent arrives
     B_SLOWEST,  # who sent it
     B_TARGETS,
     CPU_FIELDS,
-) = range(34)  # fmt: skip
+) = range(40)  # fmt: skip
 
-ROW, ACQUIRED, REQUEST, LOCKED, DONE = range(5)
-"""Phases: a row; a p2m lock has been acquired; a broadcast is requested, has the call lock, is done."""
+(
+    GAP, ACQUIRE, QUEUE, HANDOFF, STORE, CALL_ACQUIRE, CALL_QUEUE, CALL_HANDOFF, SEND, OWN_INVEPT, ACKS, ENTRY_INVEPT,
+) = range(12)  # fmt: skip
+"""Phases: until the next row; a p2m lock that was free, is waited for, is on its way; behind a store; the same three
+for the call lock; sending; the sender's own INVEPT; waiting for acknowledgements; INVEPT before an entry or at a
+switch.
+"""
 
-NOTHING, EDGE, GATE, QUEUE, ACKS, STOPPED = range(6)
-"""What a program waits for: another row, the end of a pause, a lock, acknowledgements, being allowed to run again."""
+NOTHING, EDGE, GATE = range(3)
+"""What a row waits for: another row, the end of a pause."""
 
 GUEST, XEN, SPIN, IDLE, UNKNOWN = range(5)
 MODES = ("guest", "xen", "spin", "idle", "unknown")
@@ -73,10 +84,10 @@ HOST_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, DOM_FIELDS = range(5)
 """``HOST_P2M``: number of the domain's own p2m, or -1; ``DIRTY``: on how many pCPUs its state is loaded."""
 
 (
-    ACQUIRE, HANDOFF, SET_ENTRY, SETUP, ICR, DELIVER, ACK, HANDLER, EXIT, ENTRY, WAKE, INVEPT, REFILL, CORES, THREADS,
-    COST_FIELDS,
+    C_ACQUIRE, C_HANDOFF, C_SET, C_SETUP, C_ICR, C_DELIVER, C_ACK, C_HANDLER, C_EXIT, C_ENTRY, C_WAKE, C_INVEPT,
+    C_REFILL, C_CORES, C_THREADS, COST_FIELDS,
 ) = (0, 1, 4, 5, 6, 7, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21)  # fmt: skip
-"""``HANDOFF``, ``DELIVER`` and ``ACK`` are three numbers each, by distance."""
+"""``C_HANDOFF``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance."""
 
 DEFAULT, IPI_KIND, RUNNING_ONLY, ELIDE, DECIDES, AT_ENTRY, ENTRIES_RECORDED, HOW_FIELDS = range(8)
 """``DEFAULT``: decision for a sync; ``AT_ENTRY``: marks are looked at before VM entry, not at a switch."""

@@ -9,24 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.jit import part
-from eptreplay.machine.fields import (
-    ACQUIRE,
-    BUSY,
-    CORES,
-    DUE,
-    HANDOFF,
-    HEAD,
-    NEVER,
-    NEXT,
-    NONE,
-    NOTHING,
-    OWNER,
-    PHASE,
-    QUEUE,
-    TAIL,
-    THREADS,
-    WAITS,
-)
+from eptreplay.machine import fields as f
 
 Int64s = NDArray[np.int64]
 
@@ -36,39 +19,40 @@ CALL_LOCK = 0
 @part
 def distance(cost: Int64s, a: int, b: int) -> int:
     """Return 0 for pCPUs of the same core, 1 for the same socket, else 2."""
-    core_a, core_b = a // cost[THREADS], b // cost[THREADS]
+    core_a, core_b = a // cost[f.C_THREADS], b // cost[f.C_THREADS]
     if core_a == core_b:
         return 0
-    return 1 if core_a // cost[CORES] == core_b // cost[CORES] else 2
+    return 1 if core_a // cost[f.C_CORES] == core_b // cost[f.C_CORES] else 2
 
 
 @part
-def request(cpu: Int64s, lock: Int64s, cost: Int64s, number: int, c: int, now: int, phase: int) -> None:
-    """Let pCPU ``c`` take a lock, or queue for it; it goes on with ``phase`` once it has acquired it."""
-    cpu[c, PHASE] = phase
-    if lock[number, OWNER] == NONE:
-        lock[number, OWNER] = c
-        cpu[c, DUE] = now + cost[ACQUIRE]
+def take_or_queue(cpu: Int64s, lock: Int64s, cost: Int64s, number: int, c: int, now: int, acquire: int) -> None:
+    """Let pCPU ``c`` take a lock, or queue for it.
+
+    ``acquire``: the phase of taking it; those of queueing for it and of having it handed over are the next two.
+    """
+    if lock[number, f.OWNER] == f.NONE:
+        lock[number, f.OWNER] = c
+        cpu[c, f.PHASE] = acquire
+        cpu[c, f.DUE] = now + cost[f.C_ACQUIRE]
         return
-    cpu[c, DUE] = NEVER
-    cpu[c, WAITS] = QUEUE
-    cpu[c, NEXT] = NONE
-    if lock[number, HEAD] == NONE:
-        lock[number, HEAD] = c
+    cpu[c, f.PHASE] = acquire + 1
+    cpu[c, f.NEXT] = f.NONE
+    if lock[number, f.HEAD] == f.NONE:
+        lock[number, f.HEAD] = c
     else:
-        cpu[lock[number, TAIL], NEXT] = c
-    lock[number, TAIL] = c
+        cpu[lock[number, f.TAIL], f.NEXT] = c
+    lock[number, f.TAIL] = c
 
 
 @part
-def release(cpu: Int64s, lock: Int64s, cost: Int64s, topology: Int64s, number: int, c: int, now: int) -> int:
+def hand_on(cpu: Int64s, lock: Int64s, cost: Int64s, topology: Int64s, number: int, c: int, now: int) -> int:
     """Hand a lock on to the first in its queue; returns that pCPU, or -1."""
-    heir = lock[number, HEAD]
-    lock[number, OWNER] = heir
-    if heir == NONE:
-        return NONE
-    lock[number, HEAD] = cpu[heir, NEXT]
-    cpu[heir, WAITS] = NOTHING
-    acquired = now + cost[HANDOFF + distance(cost, topology[c], topology[heir])]
-    cpu[heir, DUE] = max(acquired, cpu[heir, BUSY])
+    heir = lock[number, f.HEAD]
+    lock[number, f.OWNER] = heir
+    if heir == f.NONE:
+        return f.NONE
+    lock[number, f.HEAD] = cpu[heir, f.NEXT]
+    cpu[heir, f.PHASE] += 1
+    cpu[heir, f.DUE] = now + cost[f.C_HANDOFF + distance(cost, topology[c], topology[heir])]
     return int(heir)

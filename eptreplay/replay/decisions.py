@@ -28,7 +28,6 @@ def _default(*request: int) -> int:
     return request[1]
 
 
-@lru_cache(maxsize=64)
 def compiled_decision(strategy: Strategy) -> DecideType:
     """Return a strategy's decision function for the engine.
 
@@ -39,7 +38,7 @@ def compiled_decision(strategy: Strategy) -> DecideType:
     if strategy.decide is None:
         return _compiled_default()
     try:
-        return _compile(cast("Decide", numba.njit(strategy.decide, error_model="numpy")))
+        return _compiled(strategy.decide)
     except NumbaError as error:
         raise _explained(strategy, error) from None
 
@@ -48,6 +47,11 @@ def _flat(decide: Decide | None) -> DecideType:
     if decide is None:
         return _default
     return lambda *numbers: int(decide(Request._make(numbers)))
+
+
+@lru_cache(maxsize=64)
+def _compiled(decide: Decide) -> DecideType:
+    return _compile(cast("Decide", numba.njit(decide, error_model="numpy")))
 
 
 @lru_cache(maxsize=1)

@@ -4,123 +4,79 @@ from __future__ import annotations
 
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
-from eptreplay.machine.clock import schedule
 from eptreplay.machine.locks import distance
+from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
-from eptreplay.replay.host import Host, charge, happened, in_xen, set_mode
-from eptreplay.replay.invalidation import invept, reenter
+from eptreplay.replay.host import Host, charge, mode_of, mode_without_interrupt, settle
+from eptreplay.replay.invalidation import invept, start_entry
 
 
 @part
-def interrupt(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """Deliver an interrupt."""
+def deliver(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Let an interrupt take effect: out of the guest or the C-state, and into the handler."""
     cpu, cost = h.cpu, h.cost
-    sender = cpu[c, f.SENDER]
-    cpu[c, f.IPI] = f.NEVER
+    sender = cpu[c, f.SIGNAL]
+    mode = mode_of(h, c)
+    cpu[c, f.SIGNAL] = f.NONE
+    cpu[c, f.HANDLING] = sender
     t.cpu[c, y.C_IPIS] += 1
-    mode = cpu[c, f.MODE]
-    end = now
+    free = now + cost[f.C_HANDLER]
     if mode == f.GUEST:
-        end += cost[f.EXIT]
-    elif mode == f.IDLE:
-        end += cost[f.WAKE]
-    end += cost[f.HANDLER]
-    if h.how[f.IPI_KIND] == f.IPI_INVEPT:
-        invept(h, t, c, cpu[sender, f.B_P2M], end, y.IN_HANDLER, cpu[sender, f.B_CAUSE])
-        end += cost[f.INVEPT]
-    _acknowledge(h, t, c, sender, now, end)
-    cpu[c, f.BUSY] = end
-    in_xen(h, t, c, now, end)
-    happened(t, end)
-    if mode == f.GUEST:
+        free += cost[f.C_EXIT]
         cpu[c, f.STRUCK] = now
         cpu[c, f.I_DOMAIN] = h.p2m[cpu[sender, f.B_P2M], f.P_DOMAIN]
         cpu[c, f.I_CAUSE] = cpu[sender, f.B_CAUSE]
-        cpu[c, f.LEFT] = cpu[c, f.DUE] - now if cpu[c, f.DUE] < f.NEVER else f.NEVER
-        cpu[c, f.DUE] = f.NEVER
-        cpu[c, f.BACK] = end
-    elif cpu[c, f.DUE] < f.NEVER:
-        cpu[c, f.DUE] = max(cpu[c, f.DUE], end) if mode == f.IDLE else cpu[c, f.DUE] + end - now
-
-
-@part
-def _acknowledge(h: Host, t: y.Tally, c: int, sender: int, delivered: int, end: int) -> None:
-    cpu = h.cpu
-    arrives = end + h.cost[f.ACK + distance(h.cost, h.topology[c], h.topology[sender])]
+    elif mode == f.IDLE:
+        free += cost[f.C_WAKE]
+    if h.how[f.IPI_KIND] == f.IPI_INVEPT:
+        free += cost[f.C_INVEPT]
+    cpu[c, f.FREE] = free
     number = t.total[y.ACK_ROWS]
     t.total[y.ACK_ROWS] += 1
     if number < t.ack.shape[0]:
         t.ack[number, 0] = cpu[sender, f.B_NUMBER]
         t.ack[number, 1] = c
-        t.ack[number, 2] = cpu[c, f.MODE]
-        t.ack[number, 3] = delivered
-        t.ack[number, 4] = arrives
+        t.ack[number, 2] = mode
+        t.ack[number, 3] = now
+        t.ack[number, 4] = free + cost[f.C_ACK + distance(cost, h.topology[c], h.topology[sender])]
+
+
+@part
+def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
+    """Acknowledge, now that the handler is over, and go back into the guest that was interrupted, if any."""
+    cpu, cost = h.cpu, h.cost
+    sender = cpu[c, f.HANDLING]
+    if h.how[f.IPI_KIND] == f.IPI_INVEPT:
+        invept(h, t, c, cpu[sender, f.B_P2M], now - cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
+    cpu[c, f.HANDLING] = f.NONE
+    arrives = now + cost[f.C_ACK + distance(cost, h.topology[c], h.topology[sender])]
     slowest = cpu[sender, f.B_SLOWEST]
-    last = t.slowest[sender]
-    if slowest == f.NONE or arrives > last or (arrives == last and c < slowest):
+    if slowest == f.NONE or arrives > t.slowest[sender] or (arrives == t.slowest[sender] and c < slowest):
         cpu[sender, f.B_SLOWEST] = c
         t.slowest[sender] = arrives
-    cpu[sender, f.B_LAST] = max(cpu[sender, f.B_LAST], arrives)
+    cpu[sender, f.B_ACKED] = max(cpu[sender, f.B_ACKED], arrives)
     cpu[sender, f.B_LEFT] -= 1
+    if mode_without_interrupt(h, c) == f.GUEST:
+        if cpu[c, f.ENTERED] >= 0 and h.dom[cpu[c, f.ENTERED], f.PAUSED] > 0:
+            charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK])
+            cpu[c, f.STRUCK] = f.NONE
+        else:
+            start_entry(h, t, c, now)
     if cpu[sender, f.B_LEFT] == 0:
-        cpu[sender, f.WAITS] = f.NOTHING
-        cpu[sender, f.PHASE] = f.DONE
-        cpu[sender, f.DUE] = cpu[sender, f.B_LAST]
-        schedule(cpu, h.times, h.tree, sender)
+        settle(h, t, w, sender, now)
 
 
 @part
-def handler_ended(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """Go back to the guest after an interrupt, or after a pause; or stop, if its domain is paused."""
-    cpu = h.cpu
-    cpu[c, f.BACK] = f.NEVER
-    stopped = cpu[c, f.WAITS] == f.STOPPED
-    dom = cpu[c, f.DOMAIN]
-    if not stopped:
-        charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK])
-    if dom >= 0 and h.dom[dom, f.PAUSED] > 0:
-        if not stopped:
-            _stop(h, t, c, now)
-        return
-    cause, of = cpu[c, f.I_CAUSE], cpu[c, f.I_DOMAIN]
-    if stopped:
-        # Going on after a pause: only an invalidation is charged, and to the marks.
-        set_mode(h, t, c, f.GUEST, now)
-        cpu[c, f.WAITS] = f.EDGE if cpu[c, f.NEXT] >= 0 else f.NOTHING
-        n = h.dom[dom, f.HOST_P2M] if dom >= 0 else f.NONE
-        of, cause = dom, h.p2m[n, f.MARK_CAUSE] if n >= 0 else 0
-        if n == f.NONE:
-            of = f.NONE
-    spent, end, lost = reenter(h, t, c, now)
-    charge(t, of, cause, y.STOLEN, spent + lost if stopped else end - now + lost)
-
-
-@part
-def _stop(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """Stop a guest: what it had left to do waits."""
-    cpu = h.cpu
-    if cpu[c, f.WAITS] != f.EDGE:
-        cpu[c, f.NEXT] = f.NONE
-    cpu[c, f.WAITS] = f.STOPPED
-    cpu[c, f.DUE] = f.NEVER
-    set_mode(h, t, c, f.XEN, now)
-
-
-@part
-def pause(h: Host, t: y.Tally, dom: int, now: int) -> None:
+def pause(h: Host, t: y.Tally, w: p.Program, dom: int, now: int) -> None:
     """Stop a domain: its guests at once, or once they have finished with an interrupt."""
-    cpu = h.cpu
     h.dom[dom, f.PAUSED] += 1
-    for c in range(cpu.shape[0]):
-        if cpu[c, f.MODE] == f.GUEST and cpu[c, f.DOMAIN] == dom and cpu[c, f.BACK] == f.NEVER:
-            left = cpu[c, f.DUE] - max(now, cpu[c, f.BUSY]) if cpu[c, f.DUE] < f.NEVER else f.NEVER
-            _stop(h, t, c, now)
-            cpu[c, f.LEFT] = left
-            schedule(cpu, h.times, h.tree, c)
+    for c in range(h.cpu.shape[0]):
+        if h.cpu[c, f.SHOWN] == f.GUEST and h.cpu[c, f.ENTERED] == dom:
+            settle(h, t, w, c, now)
 
 
 @part
-def unpause(h: Host, dom: int, now: int) -> None:
+def unpause(h: Host, t: y.Tally, w: p.Program, dom: int, now: int) -> None:
     """Let a domain run again, if nobody else has paused it."""
     cpu = h.cpu
     if h.dom[dom, f.PAUSED] > 0:
@@ -128,11 +84,8 @@ def unpause(h: Host, dom: int, now: int) -> None:
     if h.dom[dom, f.PAUSED] > 0:
         return
     for c in range(cpu.shape[0]):
-        if cpu[c, f.WAITS] == f.STOPPED and cpu[c, f.DOMAIN] == dom:
-            cpu[c, f.BACK] = max(now, cpu[c, f.BUSY])
-        elif cpu[c, f.WAITS] == f.GATE and cpu[c, f.NEXT] == dom:
+        waits = cpu[c, f.WAITS] == f.GATE and cpu[c, f.NEXT] == dom
+        if waits:
             cpu[c, f.WAITS] = f.NOTHING
-            cpu[c, f.DUE] = max(now, cpu[c, f.BUSY])
-        else:
-            continue
-        schedule(cpu, h.times, h.tree, c)
+        if waits or (cpu[c, f.STOPPED] and cpu[c, f.ENTERED] == dom):
+            settle(h, t, w, c, now)

@@ -1,4 +1,4 @@
-"""INVEPT, the marks that call for it, and what cold translations cost."""
+"""INVEPT, the marks that call for it, VM entries, and what cold translations cost."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from eptreplay.jit import part
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import contains, remove
 from eptreplay.replay import tally as y
-from eptreplay.replay.host import Host, charge, happened, in_xen
+from eptreplay.replay.host import Host, charge
 
 
 @part
 def invept(h: Host, t: y.Tally, c: int, n: int, start: int, where: int, cause: int) -> None:
-    """Execute INVEPT for p2m ``n`` on pCPU ``c``."""
-    h.cpu[c, f.COLD] = 1
-    h.cached[c, n] = start + h.cost[f.INVEPT]
+    """Execute INVEPT for p2m ``n`` on pCPU ``c``: its translations are cold from now on."""
     dom = h.p2m[n, f.P_DOMAIN]
-    charge(t, dom, cause, y.INVEPTS, 1)
+    h.cpu[c, f.COLD_CAUSE] = cause
+    h.cpu[c, f.COLD_DOMAIN] = dom
+    h.cached[c, n] = start + h.cost[f.C_INVEPT]
+    t.measure[dom, cause, y.INVEPTS] += 1
     t.cpu[c, y.C_INVEPTS] += 1
     number = t.total[y.INVEPT_ROWS]
     t.total[y.INVEPT_ROWS] += 1
@@ -29,40 +30,46 @@ def invept(h: Host, t: y.Tally, c: int, n: int, start: int, where: int, cause: i
 
 
 @part
-def consume_mark(h: Host, t: y.Tally, c: int, now: int, where: int) -> tuple[int, int]:
-    """Look at the mark of the loaded domain's p2m before a VM entry or at a switch.
-
-    Returns how long an INVEPT takes, and its p2m, or -1.
-    """
-    n = h.dom[h.cpu[c, f.DOMAIN], f.HOST_P2M] if h.cpu[c, f.DOMAIN] >= 0 else f.NONE
+def invalidate(h: Host, t: y.Tally, c: int, dom: int, now: int, where: int) -> bool:
+    """Clear the mark of a pCPU for a domain's own p2m and execute INVEPT, if there is a mark; tells whether."""
+    n = h.dom[dom, f.HOST_P2M] if dom >= 0 else f.NONE
     if n == f.NONE or not contains(h.mark[n], c):
-        return 0, n
+        return False
     remove(h.mark[n], c)
-    invept(h, t, c, n, now, where, h.p2m[n, f.MARK_CAUSE])
-    return h.cost[f.INVEPT], n
+    cause = h.p2m[n, f.MARK_CAUSE]
+    invept(h, t, c, n, now, where, cause)
+    if h.cpu[c, f.STRUCK] == f.NONE:
+        charge(t, dom, cause, y.STOLEN, h.cost[f.C_INVEPT])
+    return True
 
 
 @part
-def refill(h: Host, c: int) -> int:
-    """Return what the guest that pCPU ``c`` enters loses to cold translations."""
-    cold = h.cpu[c, f.COLD]
-    h.cpu[c, f.COLD] = 0
-    return h.cost[f.REFILL] if cold else 0
+def start_entry(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Begin to re-enter the guest, after an interrupt or a pause; the mark is looked at just before (8eb2235599)."""
+    free = now + h.cost[f.C_ENTRY]
+    if h.how[f.AT_ENTRY] and invalidate(h, t, c, h.cpu[c, f.ENTERED], now, y.AT_ENTRY):
+        free += h.cost[f.C_INVEPT]
+    h.cpu[c, f.STOPPED] = 0
+    h.cpu[c, f.ENTERING] = 1
+    h.cpu[c, f.FREE] = free
 
 
 @part
-def reenter(h: Host, t: y.Tally, c: int, now: int) -> tuple[int, int, int]:
-    """Let the guest on pCPU ``c`` go on after an interrupt or a pause; returns INVEPT time, end and refill."""
-    spent = 0
-    if h.how[f.AT_ENTRY]:
-        spent, _ = consume_mark(h, t, c, now, y.AT_ENTRY)
-    end = now + spent + h.cost[f.ENTRY]
-    t.total[y.VMENTERS] += 1
-    in_xen(h, t, c, now, end)
-    h.cpu[c, f.BUSY] = end
-    lost = refill(h, c)
-    left = h.cpu[c, f.LEFT]
-    h.cpu[c, f.DUE] = end + lost + left if left < f.NEVER else f.NEVER
-    h.cpu[c, f.LEFT] = f.NEVER
-    happened(t, end)
-    return spent, end, lost
+def be_in_guest(h: Host, t: y.Tally, c: int, now: int, counts: int) -> None:
+    """Be in guest: cold translations are refilled, once; what an interrupt took from the guest is charged."""
+    cpu = h.cpu
+    cpu[c, f.MODE] = f.GUEST
+    t.total[y.VMENTERS] += counts
+    refill = 0
+    if cpu[c, f.COLD_CAUSE] >= 0:
+        refill = h.cost[f.C_REFILL]
+        if cpu[c, f.LEFT] < f.NEVER:
+            cpu[c, f.LEFT] += refill
+        else:
+            cpu[c, f.DUE] += refill
+        if cpu[c, f.STRUCK] == f.NONE:
+            charge(t, cpu[c, f.COLD_DOMAIN], cpu[c, f.COLD_CAUSE], y.STOLEN, refill)
+        cpu[c, f.COLD_CAUSE] = f.NONE
+    if cpu[c, f.STRUCK] != f.NONE:
+        charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK] + refill)
+        cpu[c, f.STRUCK] = f.NONE

@@ -10,16 +10,14 @@ from eptreplay.replay.host import Host
 
 @part
 def load(h: Host, c: int, vcpu: int, dom: int) -> None:
-    """Load a vCPU's state; it lies nowhere else from now on."""
-    cpu = h.cpu
-    if cpu[c, f.VCPU] == vcpu:
-        return
+    """Load a vCPU's state; it lies nowhere else from now on. An unknown vCPU (-1) may be any, and so unloads none."""
     unload(h, c)
-    if h.vcpu[vcpu] >= 0:
-        unload(h, h.vcpu[vcpu])
-    h.vcpu[vcpu] = c
-    cpu[c, f.VCPU] = vcpu
-    cpu[c, f.DOMAIN] = dom
+    if vcpu >= 0:
+        if h.vcpu[vcpu] >= 0:
+            unload(h, h.vcpu[vcpu])
+        h.vcpu[vcpu] = c
+    h.cpu[c, f.VCPU] = vcpu
+    h.cpu[c, f.DOMAIN] = dom
     insert(h.dirty[dom], c)
     h.dom[dom, f.DIRTY] += 1
 
@@ -28,10 +26,12 @@ def load(h: Host, c: int, vcpu: int, dom: int) -> None:
 def unload(h: Host, c: int) -> None:
     """Forget whose state is loaded on pCPU ``c``."""
     cpu = h.cpu
-    if cpu[c, f.VCPU] == f.NONE:
+    dom, vcpu = cpu[c, f.DOMAIN], cpu[c, f.VCPU]
+    if dom == f.NONE:
         return
-    remove(h.dirty[cpu[c, f.DOMAIN]], c)
-    h.dom[cpu[c, f.DOMAIN], f.DIRTY] -= 1
-    h.vcpu[cpu[c, f.VCPU]] = f.NONE
+    remove(h.dirty[dom], c)
+    h.dom[dom, f.DIRTY] -= 1
+    if vcpu >= 0:
+        h.vcpu[vcpu] = f.NONE
     cpu[c, f.VCPU] = f.NONE
     cpu[c, f.DOMAIN] = f.NONE

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.jit import part
 from eptreplay.machine.ept import plan_nodes
 from eptreplay.p2m_types import is_upgrade
 from eptreplay.workload.schema import (
@@ -40,12 +41,18 @@ S_CAUSE, S_PRESENT, S_UPGRADE, S_OLD, S_NEW, S_ORDER, S_GFN, S_MFN, SET_FIELDS =
 Int64s = NDArray[np.int64]
 
 
+@part
+def stores_of(order: int) -> int:
+    """Return how many live entries a write of so many pages stores."""
+    return 1 if order % 9 == 0 and order <= 18 else 1 << (order % 9)
+
+
 class Program(NamedTuple):
     """Rows of all pCPUs, one pCPU after the other.
 
     ``arg``: the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE, the p2m of hold rows and SET. ``item``: the vCPU of
     SWITCH_IN, the hold of hold rows, the write of SET. ``edge``, and the pCPU of that row. ``sets``: [write, field];
-    ``path``: [write, level], see ``machine.ept``.
+    ``path``: [write, level], see ``machine.ept``. ``first``: the first row of each pCPU.
     """
 
     op: NDArray[np.uint8]
@@ -56,6 +63,7 @@ class Program(NamedTuple):
     edge_owner: NDArray[np.int32]
     sets: Int64s
     path: Int64s
+    first: Int64s
 
 
 class Numbers(NamedTuple):
@@ -84,11 +92,13 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
     """Return a workload in dense numbers; ``unseen``: what entries were of which nothing is known."""
     op = workload.op
     on_p2m = np.isin(op, _ON_P2M)
-    domains = np.unique(np.concatenate([workload.run_dom[workload.run_dom >= 0], workload.p2m_dom[on_p2m]]))
+    guests = np.array([domain.number for domain in workload.domains if domain.has_guest_mode], np.int64)
+    domains = np.unique(np.concatenate([workload.run_dom[workload.run_dom >= 0], workload.p2m_dom[on_p2m], guests]))
     p2m_key = (workload.p2m_dom.astype(np.int64) + 1) << 32 | np.maximum(workload.p2m_view, 0)
-    p2m_keys = np.unique(p2m_key[on_p2m])
+    # A guest has a p2m of its own, whether anything is written to it or not.
+    p2m_keys = np.unique(np.concatenate([p2m_key[on_p2m], (guests + 1) << 32]))
     vcpu_key = workload.run_dom.astype(np.int64) << 32 | (workload.run_vcpu.astype(np.int64) + 1)
-    vcpu_keys = np.unique(vcpu_key[op == SWITCH_IN])
+    vcpu_keys = np.unique(vcpu_key[(op == SWITCH_IN) & (workload.run_vcpu >= 0)])
     sets = np.flatnonzero(op == SET)
     begins = np.flatnonzero(op == HOLD_BEGIN)
     holds = np.sort(workload.hold[begins])
@@ -122,6 +132,7 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
         edge_owner=np.where(has_edge, owner[np.maximum(workload.edge, 0)], NONE).astype(np.int32),
         sets=_sets(workload, sets, unseen),
         path=path,
+        first=workload.begin[:-1],
     )
     numbers = Numbers(
         pcpus=workload.pcpus,

@@ -55,7 +55,7 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
     measure = tally.measure.sum(axis=(0, 1))
     total = tally.total
     hold = tally.hold[: replayed.outcome.numbers.holds.size]
-    hold = hold[hold[:, y.H_RELEASE] >= hold[:, y.H_REQUEST]] if hold.size else hold
+    hold = hold[hold[:, y.H_DONE] != 0]
     broadcasts = int(measure[y.BROADCASTS])
     sets = workload.op == s.SET
     recorded = int((sets & (workload.origin == s.FROM_RECORD)).sum())
@@ -148,7 +148,7 @@ def hold_columns(workload: Workload, replayed: Replayed) -> Table:
     """Return the columns of ``holds``, by number of the hold."""
     numbers, tally = replayed.outcome.numbers, replayed.outcome.tally
     hold = tally.hold[: numbers.holds.size]
-    done = hold[:, y.H_RELEASE] >= hold[:, y.H_REQUEST]
+    done = hold[:, y.H_DONE] != 0
     own = numbers.hold_p2m
     doms = np.array([dom for dom, _ in numbers.p2ms] or [0])[own]
     views = np.array([view for _, view in numbers.p2ms] or [0])[own]

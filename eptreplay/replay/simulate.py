@@ -27,27 +27,27 @@ Int64s = NDArray[np.int64]
 _IPI_KINDS = {"invept": f.IPI_INVEPT, "kick": f.IPI_KICK, "none": f.IPI_NONE}
 
 COST_FIELDS = {
-    "acquire_ns": f.ACQUIRE,
-    "handoff_core_ns": f.HANDOFF,
-    "handoff_socket_ns": f.HANDOFF + 1,
-    "handoff_remote_ns": f.HANDOFF + 2,
-    "set_ns": f.SET_ENTRY,
-    "setup_ns": f.SETUP,
-    "icr_ns": f.ICR,
-    "deliver_core_ns": f.DELIVER,
-    "deliver_socket_ns": f.DELIVER + 1,
-    "deliver_remote_ns": f.DELIVER + 2,
-    "ack_core_ns": f.ACK,
-    "ack_socket_ns": f.ACK + 1,
-    "ack_remote_ns": f.ACK + 2,
-    "handler_ns": f.HANDLER,
-    "exit_ns": f.EXIT,
-    "entry_ns": f.ENTRY,
-    "wake_ns": f.WAKE,
-    "invept_ns": f.INVEPT,
-    "refill_ns": f.REFILL,
-    "cores_per_socket": f.CORES,
-    "threads_per_core": f.THREADS,
+    "acquire_ns": f.C_ACQUIRE,
+    "handoff_core_ns": f.C_HANDOFF,
+    "handoff_socket_ns": f.C_HANDOFF + 1,
+    "handoff_remote_ns": f.C_HANDOFF + 2,
+    "set_ns": f.C_SET,
+    "setup_ns": f.C_SETUP,
+    "icr_ns": f.C_ICR,
+    "deliver_core_ns": f.C_DELIVER,
+    "deliver_socket_ns": f.C_DELIVER + 1,
+    "deliver_remote_ns": f.C_DELIVER + 2,
+    "ack_core_ns": f.C_ACK,
+    "ack_socket_ns": f.C_ACK + 1,
+    "ack_remote_ns": f.C_ACK + 2,
+    "handler_ns": f.C_HANDLER,
+    "exit_ns": f.C_EXIT,
+    "entry_ns": f.C_ENTRY,
+    "wake_ns": f.C_WAKE,
+    "invept_ns": f.C_INVEPT,
+    "refill_ns": f.C_REFILL,
+    "cores_per_socket": f.C_CORES,
+    "threads_per_core": f.C_THREADS,
 }
 """Where the numbers of a profile stand in the array ``cost``."""
 
@@ -129,6 +129,7 @@ def _new_host(
         vcpu=np.full(max(1, len(numbers.vcpus)), f.NONE, np.int64),
         mark=mark,
         dirty=np.zeros((max(1, domains), words), np.uint64),
+        target=np.zeros((pcpus, words), np.uint64),
         cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
         topology=numbers.pcpus,
         node=np.zeros((max(1, numbers.nodes), ENTRIES), np.int64),
@@ -138,21 +139,21 @@ def _new_host(
 
 def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
     cpu = np.zeros((numbers.pcpus.size, f.CPU_FIELDS), np.int64)
-    begin = numbers.begin[:-1]
-    gap = program.gap[begin] if begin.size else 0
+    begin, end = numbers.begin[:-1], numbers.begin[1:]
+    has_rows = begin < end
+    gap = np.zeros(begin.size, np.int64)
+    gap[has_rows] = program.gap[begin[has_rows]]
     values: dict[int, Int64s | int] = {
         f.DUE: gap,
         f.RECORDED: gap,
         f.PC: begin,
-        f.REACHED: begin,
-        f.LAST: numbers.begin[1:],
+        f.LAST: end,
         f.MODE: f.UNKNOWN,
-        f.PHASE: f.ROW,
-        f.WAITS: f.NOTHING,
+        f.SHOWN: f.UNKNOWN,
+        f.PHASE: f.GAP,
+        f.LEFT: int(f.NEVER),
     }
-    for field in (f.IPI, f.BACK, f.LEFT):
-        values[field] = int(f.NEVER)
-    for field in (f.DOMAIN, f.VCPU, f.NEXT, f.SENDER, f.I_DOMAIN, f.B_P2M, f.B_HOLD):
+    for field in (f.SIGNAL, f.HANDLING, f.NEXT, f.DOMAIN, f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STRUCK, f.B_HOLD):
         values[field] = f.NONE
     for field, value in values.items():
         cpu[:, field] = value
@@ -191,9 +192,7 @@ def _new_tally(numbers: Numbers, detail: Detail) -> y.Tally:
         broadcast=np.zeros((detail.broadcasts, y.BROADCAST_FIELDS), np.int64),
         ack=np.zeros((detail.acks, y.ACK_FIELDS), np.int64),
         invept=np.zeros((detail.invepts, y.INVEPT_FIELDS), np.int64),
-        target=np.zeros((pcpus, words_for(pcpus)), np.uint64),
         slowest=np.zeros(pcpus, np.int64),
-        mode_before=np.zeros(pcpus, np.int64),
     )
 
 

@@ -22,7 +22,7 @@ FINE, STUCK, BAD_DECISION = range(3)
 
 C_IPIS, C_INVEPTS, C_DRIFT, CPU_COUNTS = range(4)
 
-H_CAUSE, H_REQUEST, H_ACQUIRE, H_RELEASE, H_END, H_SETS, H_BROADCASTS, H_MODE, HOLD_FIELDS = range(9)
+H_CAUSE, H_REQUEST, H_ACQUIRE, H_RELEASE, H_END, H_SETS, H_BROADCASTS, H_DONE, HOLD_FIELDS = range(9)
 
 (
     B_HOLD, B_PCPU, B_DOM, B_CAUSE, B_UNDER, B_REQUEST, B_LOCKED, B_SENT, B_DONE, B_TARGETS, B_SLOWEST,
@@ -40,8 +40,7 @@ class Tally(NamedTuple):
 
     ``measure``: [domain, cause, what]; ``total``: [what]; ``cpu``: [pCPU, what]; ``mode``: [pCPU, mode], ns;
     ``hold``: [hold, field]. ``broadcast``, ``ack`` and ``invept`` have a row for each, as many as fit; the first
-    number of each ack is that of its broadcast. ``target``, ``slowest`` and ``mode_before`` are the engine's notes on
-    the broadcast that a pCPU sends.
+    number of each ack is that of its broadcast. ``slowest``: when the last acknowledgement to a sender arrived.
     """
 
     measure: Int64s
@@ -52,6 +51,4 @@ class Tally(NamedTuple):
     broadcast: Int64s
     ack: Int64s
     invept: Int64s
-    target: NDArray[np.uint64]
     slowest: Int64s
-    mode_before: Int64s

@@ -31,7 +31,8 @@ def find_edges(rows: Draft, t_ns: NDArray[np.int64], woken: Edges) -> Edges:
     switches, writes = _switches(rows, t_ns), _writes(rows, t_ns)
     source = np.concatenate([switches.source, writes.source, woken.source])
     target = np.concatenate([switches.target, writes.target, woken.target])
-    after_idle = np.concatenate([[False], rows["op"][:-1] == s.WAKE])
+    after_idle = np.zeros(t_ns.size, np.bool_)
+    after_idle[1:] = (rows["op"][:-1] == s.WAKE) & (rows["pcpu"][:-1] == rows["pcpu"][1:])
     wakes = np.arange(target.size) >= target.size - woken.target.size
     target = np.where(wakes & after_idle[target], target - 1, target)
     pcpu = rows["pcpu"]

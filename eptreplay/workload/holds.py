@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,9 @@ OTHER = rule.CAUSE_NUMBERS["other"]
 
 PML_ENTRIES = 512
 """Entries of a page-modification log; how many of them a drain finds is not recorded."""
-MAX_UNSEEN_PAGES = 1 << 24
-"""Pages that ballooning may take away in one recording, 64 GiB: more is no recording but an attack on our memory."""
+MAX_UNSEEN_PAGES = 1 << 20
+"""Pages that extents may have beyond one for each record, 4 GiB: guests balloon page by page, and a record of 32 bytes
+must not fill our memory."""
 
 BEGIN, WRITE, END = range(3)
 """Places among the rows of one record; each hold of a record takes three."""
@@ -39,15 +41,21 @@ for _letter, _cause in CAUSE_BY_LETTER.items():
 
 
 class Folding(NamedTuple):
-    """A recording's text, and which letters belong to which match. ``match``: number of each letter's match."""
+    """A recording's text, and which letters belong to which match.
+
+    ``kinds``, ``row`` and ``view``: of each letter's record; ``match``: number of each letter's match. ``about``: the
+    p2m of each match, domain and view in one number, -1 where no record of it tells; of a recorded hold one of them.
+    """
 
     records: r.Records
     text: Text
     kinds: NDArray[np.uint8]
     row: NDArray[np.int32]
+    view: NDArray[np.int64]
     rules: tuple[rule.Rule, ...]
     matches: rule.Matches
     match: NDArray[np.int64]
+    about: NDArray[np.int64]
 
     def has(self, letters: str) -> NDArray[np.bool_]:
         """Return which letters of the text are among ``letters``, in upper or lower case."""
@@ -61,18 +69,17 @@ class Folding(NamedTuple):
 
 def fold(records: r.Records, text: Text, vendor: str) -> Folding:
     """Apply the rules to a recording's text."""
-    row = records.memory[text.at]
-    matches = rule.apply_rules(text, records.pcpu[text.at], records.p2m_dom[row], vendor)
+    row, kinds = records.memory[text.at], records.what[text.at]
+    dom = records.p2m_dom[row].astype(np.int64)
+    view = np.where(kinds == r.P2M_SET, records.w[5][text.at] >> 16, s.HOST_VIEW).astype(np.int64)
+    p2m = np.where(dom >= 0, dom << 16 | view, -1)
+    matches = rule.apply_rules(text, records.pcpu[text.at], p2m, vendor)
     lengths = matches.stop - matches.start
-    return Folding(
-        records,
-        text,
-        records.what[text.at],
-        row,
-        rule.rules_of(vendor),
-        matches,
-        np.repeat(np.arange(lengths.size), lengths),
-    )
+    match = np.repeat(np.arange(lengths.size), lengths)
+    about = np.full(lengths.size, -1, np.int64)
+    np.maximum.at(about, match, p2m)
+    view = np.where((p2m < 0) & (about[match] >= 0), about[match] & 0xFFFF, view)
+    return Folding(records, text, kinds, row, view, rule.rules_of(vendor), matches, match, about)
 
 
 def add_operations(drafts: Drafts, folding: Folding, only_dom: int) -> None:
@@ -120,10 +127,50 @@ def _add_recorded_holds(drafts: Drafts, folding: Folding) -> None:
             cause=np.where(cause < len(CAUSES), cause, OTHER),
             **_who(folding, at, -1, inside=np.zeros(at.size, np.bool_)),
         )
-    _add_writes(drafts, folding, np.flatnonzero(chosen & folding.has(_WRITES)), np.int64(-1), -1)
+    writes = np.flatnonzero(chosen & folding.has(_WRITES))
+    unheld = _unheld(folding, writes)
+    alone = writes[unheld]
+    cause = _CAUSES[text.letters[alone]].astype(np.int64)
+    for op, place in ((s.HOLD_BEGIN, BEGIN), (s.HOLD_END, END)):
+        drafts.add(
+            text.at[alone],
+            sub=place,
+            op=op,
+            p2m_dom=_p2m_of(folding, alone, -1),
+            p2m_view=folding.view[alone],
+            cause=cause,
+            origin=s.INFERRED,
+            **_who(folding, text.at[alone], -1, inside=np.zeros(alone.size, np.bool_)),
+        )
+    _add_writes(drafts, folding, alone, cause, -1)
+    _add_writes(drafts, folding, writes[~unheld], np.int64(-1), -1)
 
 
 _WRITES = "WALRMIJFGO"
+
+
+def _unheld(folding: Folding, writes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which writes in recorded holds are of a p2m that none of the holds around them is of.
+
+    Their own was not recorded: each of them gets one.
+    """
+    word = folding.records.w[0][folding.text.at].astype(np.int64)
+    p2m = (word & 0xFFFF) << 16 | word >> 16
+    written = _p2m_of(folding, writes, -1) << 16 | folding.view[writes]
+    begins = np.flatnonzero(folding.kinds == r.HOLD_BEGIN)[::-1]
+    outermost = np.zeros(folding.matches.start.size, np.int64)
+    outermost[folding.match[begins]] = begins
+    unheld: NDArray[np.bool_] = p2m[outermost[folding.match[writes]]] != written
+    # Another hold may lie around it: few recordings have holds within holds, and only those are looked through.
+    number = {write: place for place, write in enumerate(writes.tolist()) if unheld[place]}
+    for match in np.unique(folding.match[writes[unheld]]).tolist():
+        held: Counter[int] = Counter()
+        for letter in range(folding.matches.start[match], folding.matches.stop[match]):
+            if folding.kinds[letter] in (r.HOLD_BEGIN, r.HOLD_END):
+                held[int(p2m[letter])] += 1 if folding.kinds[letter] == r.HOLD_BEGIN else -1
+            elif letter in number:
+                unheld[number[letter]] = held[int(written[number[letter]])] <= 0
+    return unheld
 
 
 def _add_inferred_holds(drafts: Drafts, folding: Folding, only_dom: int) -> None:
@@ -149,18 +196,28 @@ def _add_inferred_holds(drafts: Drafts, folding: Folding, only_dom: int) -> None
     who = _who(folding, text.at[first], only_dom, inside=fault)
     for letters, op, place in ((first, s.HOLD_BEGIN, BEGIN), (last, s.HOLD_END, END)):
         drafts.add(
-            text.at[letters], sub=place, op=op, p2m_dom=dom, cause=cause, origin=s.INFERRED, slot=anchor[number], **who
+            text.at[letters],
+            sub=place,
+            op=op,
+            p2m_dom=dom,
+            p2m_view=folding.view[first],
+            cause=cause,
+            origin=s.INFERRED,
+            slot=anchor[number],
+            **who,
         )
     by_match = np.full(matches.start.size, -1, np.int64)
     by_match[number] = cause
     _add_writes(drafts, folding, writes, by_match[folding.match[writes]], only_dom, anchor[folding.match[writes]])
     if any(x.infers for x in rules):
-        _add_unseen_writes(drafts, folding, holds, cause, number, anchor)
+        _add_unseen_writes(drafts, folding, holds, by_match, anchor, only_dom)
 
 
 def _p2m_of(folding: Folding, letters: NDArray[np.int64], only_dom: int) -> NDArray[np.int64]:
+    """Return whose p2m letters are about: what their records say, or others of the same match; else who ran."""
     dom: NDArray[np.int64] = folding.records.p2m_dom[folding.row[letters]].astype(np.int64)
-    runs = folding.records.dom[folding.text.at[letters]]
+    about, runs = folding.about[folding.match[letters]], folding.records.dom[folding.text.at[letters]]
+    dom = np.where((dom < 0) & (about >= 0), about >> 16, dom)
     dom = np.where(dom >= 0, dom, runs)
     return np.where(dom >= 0, dom, only_dom)
 
@@ -174,7 +231,6 @@ def _add_writes(
     extension = folding.kinds[writes] == r.P2M_SET
     old_type = np.where(extension, records.w[4][at] & 0xFF, -1).astype(np.int64)
     old_known = np.where(extension, s.RECORDED, -1)
-    view = np.where(extension, records.w[5][at] >> 16, s.HOST_VIEW)
     reclaims, by_cause = _known_by_cause(folding, writes)
     old_type = np.where(extension, old_type, by_cause)
     old_known = np.where(~extension & (by_cause >= 0), s.BY_CAUSE, old_known)
@@ -184,7 +240,7 @@ def _add_writes(
         slot=at if slot is None else slot,
         op=s.SET,
         p2m_dom=_p2m_of(folding, writes, only_dom),
-        p2m_view=view,
+        p2m_view=folding.view[writes],
         gfn=records.gfn[row],
         order=records.order[row],
         mfn=records.mfn[row],
@@ -198,8 +254,10 @@ def _add_writes(
 
 def _known_by_cause(folding: Folding, writes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which writes take pages back, and the old type where the pattern around a write tells it, else -1."""
-    letters = np.append(folding.text.letters, np.frombuffer(b"  ", np.uint8)) & ~np.uint8(0x20)
-    now, after = letters[writes], letters[writes + 1]
+    letters = folding.text.letters & ~np.uint8(0x20)
+    following = np.minimum(writes + 1, letters.size - 1)
+    same = (following > writes) & (folding.match[following] == folding.match[writes])
+    now, after = letters[writes], np.where(same, letters[following], np.uint8(0))
     old = np.full(writes.size, -1, np.int64)
     marks, restores = now == ord("M"), now == ord("R")
     taken = marks & np.isin(after, np.frombuffer(b"ZY", np.uint8))
@@ -215,15 +273,14 @@ def _known_by_cause(folding: Folding, writes: NDArray[np.int64]) -> tuple[NDArra
 
 
 def _add_unseen_writes(
-    drafts: Drafts, folding: Folding, holds: NDArray[np.bool_], cause: NDArray[np.int64], number: NDArray[np.int64],
-    anchor: NDArray[np.int64],
+    drafts: Drafts, folding: Folding, holds: NDArray[np.bool_], cause: NDArray[np.int64], anchor: NDArray[np.int64],
+    only_dom: int,
 ) -> None:  # fmt: skip
-    """Infer the writes of an EPT host's faults: stock Xen does not trace them."""
+    """Infer the writes of an EPT host's faults: stock Xen does not trace them. ``holds``, ``cause``: by match."""
     text, match = folding.text, folding.match
     written = np.zeros(holds.size, np.bool_)
     written[match[folding.has("WALO")]] = True
-    causes = np.full(holds.size, -1, np.int64)
-    causes[number] = cause
+    exits = folding.has("X")[folding.matches.start]
     tracked = folding.of_rules([x.name == "logdirty_fault" and x.infers for x in folding.rules])
     for letters, new, old in (
         (folding.has("E") & tracked & ~written[match], t.RAM_RW, t.RAM_LOGDIRTY),
@@ -239,16 +296,17 @@ def _add_unseen_writes(
             sub=WRITE,
             slot=anchor[match[chosen]],
             op=s.SET,
-            p2m_dom=_p2m_of(folding, chosen, -1),
+            p2m_dom=_p2m_of(folding, chosen, only_dom),
+            p2m_view=folding.view[chosen],
             gfn=folding.records.gfn[row] >> order.astype(np.uint64) << order.astype(np.uint64),
             order=order,
             mfn=folding.records.mfn[row] if not reclaimed else np.uint64(2**64 - 1),
             old_type=old,
             old_known=s.BY_CAUSE,
             new_type=new,
-            cause=RECLAIM if reclaimed else causes[match[chosen]],
+            cause=RECLAIM if reclaimed else cause[match[chosen]],
             origin=s.INFERRED,
-            **_who(folding, at, -1, inside=np.zeros(at.size, np.bool_)),
+            **_who(folding, at, only_dom, inside=exits[match[chosen]] | folding.has("NEUV")[chosen]),
         )
 
 
@@ -258,8 +316,11 @@ def _add_unseen_removals(drafts: Drafts, folding: Folding, only_dom: int) -> Non
     extents = np.flatnonzero(folding.of_rules([x.name == "removal_unseen" for x in folding.rules]))
     row = folding.row[extents]
     pages = np.int64(1) << np.maximum(folding.records.order[row], 0).astype(np.int64)
-    if pages.sum() > MAX_UNSEEN_PAGES:
-        raise InputError(f"DECREASE_RESERVATION of {pages.sum()} pages in all: expected at most {MAX_UNSEEN_PAGES}")
+    if pages.sum() - extents.size > MAX_UNSEEN_PAGES:
+        raise InputError(
+            f"DECREASE_RESERVATION of {pages.sum()} pages in {extents.size} extents: expected at most"
+            f" {MAX_UNSEEN_PAGES} pages in extents of more than one"
+        )
     extent = np.repeat(extents, pages)
     page = np.arange(extent.size) - np.repeat(np.cumsum(pages) - pages, pages)
     at, row = text.at[extent], folding.row[extent]

@@ -161,8 +161,8 @@ def _pair_with_write_before(
     # A removal follows its DECREASE at once, or after one superpage of zeros has been taken back.
     gone = np.flatnonzero(letters == ord("J"))
     for distance in (1, 3):
-        there = gone - distance
-        able = (there >= 0) & (letters[there] == ord("D")) & (records.pcpu[at[gone]] == records.pcpu[at[there]])
+        there = np.maximum(gone - distance, 0)
+        able = (gone >= distance) & (letters[there] == ord("D")) & (records.pcpu[at[gone]] == records.pcpu[at[there]])
         able &= records.gfn[row[gone]] == records.gfn[row[there]]
         able &= records.p2m_dom[row[gone]] == records.p2m_dom[row[there]]
         letters[gone[able]] = ord("I")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,24 @@ def lower_records(records: r.Records, manifest: dict[str, Any]) -> Workload:
     )
 
 
+class Inference(NamedTuple):
+    """What the rules make of a recording: writes that no record shows, and what each rule did."""
+
+    inferred: int
+    shares: tuple[Share, ...]
+
+
+def infer_writes(records: r.Records, vendor: str | None) -> Inference:
+    """Apply the rules, and nothing else."""
+    known = _vendor(records, vendor)
+    folding = fold(records, spell(records, find_episodes(records), known), known)
+    drafts = Drafts()
+    add_operations(drafts, folding, _only_domain(records))
+    rows = drafts.collect()
+    inferred = (rows["op"] == s.SET) & (rows["origin"] == s.INFERRED)
+    return Inference(int(inferred.sum()), _shares(folding))
+
+
 def _vendor(records: r.Records, vendor: str | None) -> str:
     """Return whose rules hold. Where no record tells, recorded writes do: stock Xen traces none on EPT."""
     if vendor:
@@ -94,7 +113,10 @@ def _has_times(records: r.Records) -> bool:
 
 
 def _number_holds(rows: Draft) -> None:
-    """Enter for each row the number of the innermost hold around it, and where the outermost one begins and ends."""
+    """Enter for each row the number of the innermost hold around it, and where the outermost one begins and ends.
+
+    Its cause is that of the rows which have none of their own.
+    """
     op, size = rows["op"], rows["op"].size
     begins, ends = op == s.HOLD_BEGIN, op == s.HOLD_END
     depth = np.cumsum(begins.astype(np.int64) - ends)
@@ -103,6 +125,9 @@ def _number_holds(rows: Draft) -> None:
     if depth.size and depth.max() > 1:
         hold = _nested(op, hold)
     rows["hold"] = hold
+    # What a recorded hold says of itself holds for all in it.
+    silent = np.flatnonzero((hold >= 0) & (rows["cause"] < 0))
+    rows["cause"][silent] = rows["cause"][np.flatnonzero(begins)[hold[silent]]]
     rows["depth"] = depth - begins  # a row that begins the outermost hold is not within one
     outermost = begins & (depth == 1)
     starts = np.flatnonzero(outermost)
@@ -134,14 +159,15 @@ def _times(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> tuple[N
     units, which = np.unique(unit, return_inverse=True)
     tsc, how = slot_times(records, slot[units])
     tsc, how = tsc[which], how[which]
+    # Whatever a record says of the time before it, that was not after it.
     given = rows["tsc"] >= 0
-    tsc[given] = rows["tsc"][given]
+    tsc[given] = np.minimum(rows["tsc"][given], tsc[given])
     start = manifest["first_tsc"]
     ticks = np.where((tsc < 0) | (start is None), 0, tsc - (start or 0))
     t_ns = to_ns(np.maximum(ticks, 0), manifest["tsc_hz"]["value"])
     # The clock of a pCPU never steps back in a workload, even where its TSC did.
     first = first_of_pcpu(rows["pcpu"])
-    for begin, end in zip(first, np.append(first[1:], slot.size), strict=True):
+    for begin, end in pairwise([*first.tolist(), slot.size]):
         t_ns[begin:end] = np.maximum.accumulate(t_ns[begin:end])
     return t_ns, how
 
@@ -163,8 +189,12 @@ def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[n
     place = np.array(
         [b + np.searchsorted(t_ns[b:e], t) for b, e, t in zip(begin, end, unseen.t_ns, strict=True)], np.int64
     )
-    within = (place < size) & (rows["depth"][np.minimum(place, size - 1)] > 0)
+    within = (place < end) & (rows["depth"][np.minimum(place, size - 1)] > 0)
     place = np.where(within, rows["outer_begin"][np.minimum(place, size - 1)], place)
+    when = np.where(place < end, np.minimum(unseen.t_ns, t_ns[np.minimum(place, size - 1)]), unseen.t_ns)
+    order = np.lexsort((when, place))
+    unseen = type(unseen)(*(column[order] for column in unseen))
+    place, when, begin = place[order], when[order], begin[order]
     new = {name: np.repeat(column[:1], place.size) for name, column in rows.items()}
     for name, column in new.items():
         column[:] = 0 if column.dtype.kind == "u" else NONE
@@ -174,12 +204,12 @@ def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[n
     new["p2m_view"][:], new["depth"][:] = s.HOST_VIEW, 0
     new["cause"][:] = rule.CAUSE_NUMBERS["logdirty_global"]
     new["new_type"][:] = RAM_LOGDIRTY
-    for name in ("run_dom", "run_vcpu"):
-        new[name][:] = rows[name][np.maximum(place - 1, 0)]
-    before = unseen.t_ns.copy()
-    known = (place > begin) & (t_ns[np.maximum(place - 1, 0)] > before)
-    before[known] = t_ns[place[known] - 1]
-    return _insert(rows, t_ns, place, new, before)
+    follows = place > begin
+    for name in ("run_dom", "run_vcpu", "at"):
+        new[name][:] = np.where(follows, rows[name][np.maximum(place - 1, 0)], NONE)
+    # Where nothing was recorded on the pCPU before, it belongs to the record behind it.
+    new["at"][~follows] = rows["at"][np.minimum(place[~follows], size - 1)]
+    return _insert(rows, t_ns, place, new, when)
 
 
 def _insert(

@@ -52,6 +52,13 @@ MEMORY_FIELDS = ("p2m_dom", "gfn", "order", "mfn", "p2mt", "qualification")
 UNKNOWN = -1
 
 
+def what_records_are(event: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return what records of these event ids are."""
+    ids, whats = _what_by_event()
+    found = np.minimum(np.searchsorted(ids, event), ids.size - 1)
+    return np.where(ids[found] == event, whats[found], np.uint8(OTHER))
+
+
 def _what_by_event() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Return event ids, ascending, and what each of them is."""
     pairs = {by_name(name).id: what for name, what in _BY_EVENT.items()}
@@ -108,10 +115,8 @@ def read_records(dataset: str | os.PathLike[str]) -> tuple[Records, dict[str, An
 
 def records_of(events: pa.Table, p2m: pa.Table) -> Records:
     """Return records out of rows of the tables ``events`` and ``p2m``, both in file order."""
-    ids, whats = _what_by_event()
     event = _numbers(events, "event", np.uint32)
-    found = np.minimum(np.searchsorted(ids, event), ids.size - 1)
-    what = np.where(ids[found] == event, whats[found], np.uint8(OTHER))
+    what = what_records_are(event)
     memory = np.full(event.size, UNKNOWN, np.int32)
     memory[_matches(events, p2m)] = np.arange(p2m.num_rows, dtype=np.int32)
     # A record of a memory event whose payload no Xen writes says nothing.

@@ -2,7 +2,9 @@
 
 A rule is a pattern over the letters of ``letters.LETTERS``. At each place the first rule that fits takes the records.
 Counting every record that belongs to one fault by itself would double the work, so folding comes before everything.
-Patterns must need time in proportion to the text whatever it is: hence repetitions that give nothing back (``*+``).
+Patterns must need time in proportion to the text whatever it is: hence repetitions that give nothing back (``*+``), and
+a later rule that takes at one go what an earlier one has looked through in vain. No fault reaches beyond the next VM
+exit: hence classes of small letters without x.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ RULES = (
          "a write to a tracked page: its entry becomes ordinary memory again"),
     Rule("own_write", (SVM,), r"A", HOLD, "logdirty_fault",
          "without VM exits: a domain that makes a present entry of its own ordinary memory has written to the page"),
-    Rule("other_fault", (SVM,), r"[Xx][a-z]*[mzrwlijfgo][a-z]*", HOLD, "other",
+    Rule("other_fault", (SVM,), r"[Xx][a-wyz]*[mzrwlijfgo][a-wyz]*", HOLD, "other",
          "a nested page fault that wrote something else"),
     Rule("spurious_fault", (SVM,), r"[Xx]n", HOLD, "spurious",
          "a nested page fault that wrote nothing: the lock was taken all the same"),
@@ -68,14 +70,14 @@ RULES = (
     Rule("cut_fault", (SVM,), r"x", NOTHING, None,
          "a nested page fault whose end is not in the recording"),
 
-    Rule("logdirty_fault", (VMX,), r"[Xx]?e[a-df-z]*|E", HOLD, "logdirty_fault",
+    Rule("logdirty_fault", (VMX,), r"[Xx]?e[a-df-wyz]*|E", HOLD, "logdirty_fault",
          "a write to a tracked page (NPF of type 2): one entry becomes ordinary memory again", infers=True),
-    Rule("pod_fault", (VMX,), r"[Xx]?u[a-tv-z]*|U?(?:M{0,16}[ZYR]++)*+[WLA]?[PQ]", HOLD, "pod_fault",
+    Rule("pod_fault", (VMX,), r"[Xx]?u[a-tvwyz]*|U?(?:M{0,16}[ZYR]++)*+[WLA]?[PQ]", HOLD, "pod_fault",
          "populate-on-demand: with POD_POPULATE the entry got a page, with POD_ZERO_RECLAIM others lost theirs",
          infers=True),
-    Rule("spurious_fault", (VMX,), r"[Xx]?v[a-z]*|[UV]", HOLD, "spurious",
+    Rule("spurious_fault", (VMX,), r"[Xx]?v[a-wyz]*|[UV]", HOLD, "spurious",
          "an EPT violation of any other type: the lock was taken all the same"),
-    Rule("other_fault", (VMX,), r"[Xx][a-z]+", HOLD, "other",
+    Rule("other_fault", (VMX,), r"[Xx][a-wyz]+", HOLD, "other",
          "an EPT violation without NPF record that wrote something"),
     Rule("silent_fault", (VMX,), r"[Xx]", NOTHING, None,
          "an EPT violation without NPF record: handled without looking the entry up, or class HVM is masked"),
@@ -90,9 +92,11 @@ RULES = (
          "DECREASE_RESERVATION: every page of the extent leaves the domain in a hold of its own", infers=True),
     Rule("removal_without_write", (SVM,), r"D", NOTHING, None,
          "DECREASE_RESERVATION without a write: it failed, or was cut off"),
-    Rule("pod_reclaim", BOTH, r"(?:M{1,16}[ZYR]++)++", HOLD, "pod_reclaim",
+    Rule("pod_reclaim", (SVM,), r"(?:M{1,16}[ZYR]++)++", HOLD, "pod_reclaim",
          "pages are looked at for zeros, outside any fault that is recorded"),
-    Rule("write", BOTH, r"[WALRMIJFGO]", HOLD, None,
+    Rule("pod_reclaim", (VMX,), r"(?:M{0,16}[ZYR]++)++", HOLD, "pod_reclaim",
+         "pages of zeros are taken back, outside any fault that is recorded", infers=True),
+    Rule("write", BOTH, r"[WALRMIJFGOwalrmijfgo]", HOLD, None,
          "any other write: a hold of its own"),
     Rule("leftover", BOTH, r"[^*]", NOTHING, None,
          "records that tell of no write: POD_* and NPF without their fault"),
@@ -115,16 +119,16 @@ def rules_of(vendor: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if vendor in rule.vendors)
 
 
-def apply_rules(text: Text, pcpu: NDArray[np.uint16], p2m_dom: NDArray[np.int32], vendor: str) -> Matches:
+def apply_rules(text: Text, pcpu: NDArray[np.uint16], p2m: NDArray[np.int64], vendor: str) -> Matches:
     """Apply the rules of a vendor to each pCPU's text.
 
-    ``pcpu`` and ``p2m_dom`` are those of each letter's record, the latter -1 for VM exits. Records about two domains
-    are one operation only where a recorded hold has both.
+    ``pcpu`` and ``p2m`` are those of each letter's record; p2ms are told apart by any number, -1 where the record does
+    not tell. Records about two p2ms are one operation only where a recorded hold has both.
     """
     rules = rules_of(vendor)
     combined = re.compile("|".join(f"(?P<r{number}>{rule.pattern})" for number, rule in enumerate(rules)))
     found: list[int] = []
-    bounds = [0, *_cuts(text.letters, pcpu, p2m_dom).tolist(), pcpu.size]
+    bounds = [0, *_cuts(text.letters, pcpu, p2m).tolist(), pcpu.size]
     for begin, end in pairwise(bounds):
         part = text.letters[begin:end].tobytes().decode("latin-1")
         for match in combined.finditer(part):
@@ -133,11 +137,16 @@ def apply_rules(text: Text, pcpu: NDArray[np.uint16], p2m_dom: NDArray[np.int32]
     return Matches(table[:, 0], table[:, 1], table[:, 2])
 
 
-def _cuts(letters: NDArray[np.uint8], pcpu: NDArray[np.uint16], p2m_dom: NDArray[np.int32]) -> NDArray[np.int64]:
+def _cuts(letters: NDArray[np.uint8], pcpu: NDArray[np.uint16], p2m: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the letters before which a new text begins."""
     opened = np.cumsum(np.isin(letters, _OPENING).astype(np.int64) - np.isin(letters, _CLOSING))
-    other = (np.diff(p2m_dom) != 0) & (p2m_dom[1:] >= 0) & (p2m_dom[:-1] >= 0) & (opened[:-1] == 0)
+    # A letter that tells no p2m is about the same one as that before it, but for an exit, which begins something new.
+    tells = (p2m >= 0) | np.isin(letters, _EXITS)
+    last = np.maximum.accumulate(np.where(tells, np.arange(letters.size), 0)) if letters.size else p2m
+    before, now = p2m[last[:-1]], p2m[1:]
+    other = (before != now) & (before >= 0) & (now >= 0) & (opened[:-1] == 0)
     return np.flatnonzero((np.diff(pcpu.astype(np.int64)) != 0) | other) + 1
 
 
+_EXITS = np.frombuffer(b"XxKB", np.uint8)
 _OPENING, _CLOSING = np.frombuffer(b"<(", np.uint8), np.frombuffer(b">)", np.uint8)

@@ -9,13 +9,16 @@ from eptreplay.workload import records as r
 from eptreplay.workload.schema import INHERITED, INTERPOLATED, TIMED
 
 NANOSECONDS = 1_000_000_000
+LONGEST_NS = 1 << 60
+"""36 years: a TSC beyond that is damage, and times of a replay have to leave room for what it adds."""
 
 
 def to_ns(ticks: NDArray[np.int64], hz: int) -> NDArray[np.int64]:
-    """Return ticks as nanoseconds, rounded down, for any span without overflow."""
+    """Return ticks as nanoseconds, rounded down, for any span without overflow; LONGEST_NS at most."""
     seconds, rest = np.divmod(ticks, hz)
-    ns: NDArray[np.int64] = seconds * NANOSECONDS + rest * NANOSECONDS // hz
-    return ns
+    longest = LONGEST_NS // NANOSECONDS
+    ns: NDArray[np.int64] = np.minimum(seconds, longest) * NANOSECONDS + rest * NANOSECONDS // hz
+    return np.minimum(ns, LONGEST_NS)
 
 
 def slot_times(records: r.Records, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:

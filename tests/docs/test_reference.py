@@ -20,7 +20,12 @@ from _ext import pages
 
 import eptreplay
 from eptreplay import commands, errors
+from eptreplay.causes import CAUSES
+from eptreplay.journey import report
 from eptreplay.machine.profile import FIELDS, load_profile, profile_names
+from eptreplay.p2m_types import TYPES
+from eptreplay.replay.schema import RESULT_TABLES
+from eptreplay.replay.unknown import GAPS
 from eptreplay.strategies import Request, Strategy
 from eptreplay.strategies.decision import DECISIONS
 from eptreplay.strategies.registry import STRATEGIES
@@ -29,10 +34,13 @@ from eptreplay.trace.dataset import MANIFEST
 from eptreplay.trace.lacks import INVISIBLE, LACKS
 from eptreplay.trace.p2m import KIND_NAMES
 from eptreplay.trace.schema import TABLES
+from eptreplay.workload.letters import LETTERS
+from eptreplay.workload.rules import RULES
+from eptreplay.workload.schema import OLD_KNOWN, OPS, WORKLOAD
 from eptreplay.xentrace.catalogue import CLASSES, EVENTS
 from eptreplay.xentrace.damage import NAMES
 from eptreplay.xentrace.encode import Trace
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TRACES
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
@@ -43,6 +51,11 @@ DYNAMIC = {"events", "p2m.by_domain"}
 def page(name: str) -> str:
     """Return the text of a page of the documentation."""
     return (DOCS / f"{name}.md").read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """Return a section of a page, up to the next of its level."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def generated(name: str, generator: str) -> bool:
@@ -100,6 +113,58 @@ def test_every_column_is_documented(table: str) -> None:
     for column in TABLES[table]:
         assert f"- `{column.name}`\n" in text
         assert f"- {column.about}\n" in text
+
+
+@pytest.mark.parametrize("table", [*RESULT_TABLES, "workload"])
+def test_every_column_of_a_result_is_documented(table: str) -> None:
+    assert generated("reference/results", f"result {table}")
+    assert f"\n## {table}\n" in page("reference/results")
+    text = pages.GENERATORS["result"](table)
+    for column in WORKLOAD if table == "workload" else RESULT_TABLES[table]:
+        assert re.search(rf"- `{column.name}`\n  - \w+\n  -( yes)?\n  - {re.escape(column.about)}\n", text)
+
+
+@pytest.mark.compiled
+def test_columns_that_nothing_fills_yet_are_named() -> None:
+    """In a recording with times, runstates and VM entries a column is null only if the page says that it always is."""
+    row = report(TRACES / "r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz", strategies=["deferred"])["runs"][0]
+    paragraph = section(page("reference/results"), "runs").partition("Null in every row")[2]
+    patterns = [re.compile(name.replace("*", ".*")) for name in in_code(paragraph)]
+    always = {name for name in row if any(pattern.fullmatch(name) for pattern in patterns)}
+    assert always == {name for name, value in row.items() if value is None}
+
+
+def test_every_gap_and_what_is_null_then_is_documented() -> None:
+    assert generated("reference/results", "gaps")
+    text = pages.GENERATORS["gaps"]()
+    named = " ".join(in_code(text))
+    for gap in GAPS:
+        assert f"* - `{gap.name}`\n" in text
+        assert f"  - {gap.consequence}\n" in text
+        assert all(column.rstrip("_") in named for column in gap.columns)
+
+
+def test_every_operation_evidence_cause_and_type_is_documented() -> None:
+    for generator, names in (
+        ("operations", tuple(OPS)), ("evidence", OLD_KNOWN), ("causes", CAUSES),
+        ("p2m-types", tuple(kind.name for kind in TYPES)),
+    ):  # fmt: skip
+        assert generated("reference/tables" if generator == "p2m-types" else "reference/results", generator)
+        assert set(names) <= in_code(pages.GENERATORS[generator]())
+    assert all(f"  - {about}\n" in pages.GENERATORS["operations"]() for about in OPS.values())
+    assert generated("background/workload", "evidence")
+
+
+def test_every_letter_and_every_rule_is_documented() -> None:
+    assert generated("reference/rules", "letters")
+    text = pages.GENERATORS["letters"]()
+    assert all(f"* - `{letter}`\n  - {about}\n" in text for letter, about in LETTERS.items())
+    for vendor in ("svm", "vmx"):
+        assert generated("reference/rules", f"rules {vendor}")
+        text = pages.GENERATORS["rules"](vendor)
+        for rule in (rule for rule in RULES if vendor in rule.vendors):
+            assert f"* - `{rule.name}`\n  - `{rule.pattern}`\n" in text
+            assert f"  - {rule.about}\n" in text
 
 
 def test_every_value_of_kind_and_reason_is_documented() -> None:
@@ -170,7 +235,8 @@ def damaged(tmp_path: Path) -> Path:
     trace = Trace()
     trace.window(0)
     trace.add("RUNSTATE_RUNNABLE_TO_RUNNING", tsc=1000, domid=3, vcpu=0)
-    trace.add("MEM_SET_P2M_ENTRY", gfn=1, mfn=2, p2mt=0, domid=3)
+    for gfn in (1, 2):
+        trace.add("MEM_SET_P2M_ENTRY", gfn=gfn, mfn=2, p2mt=0, domid=3)
     (tmp_path / "cut.xentrace").write_bytes(trace.bytes()[:-2])
     return tmp_path / "cut.xentrace"
 
@@ -183,7 +249,32 @@ def test_every_key_of_the_manifest_is_documented_and_no_other(damaged: Path, tmp
     eptreplay.ingest([damaged], tmp_path / "cut.ds")
     manifest = json.loads((tmp_path / "cut.ds" / MANIFEST).read_text())
     own = first_cells(page("reference/manifest"))
-    assert set(keys(manifest)) == own | first_cells(page("reference/info"))
+    of_info = {key for key in first_cells(page("reference/info")) if not key.startswith("p2m.rules")}
+    assert set(keys(manifest)) == own | of_info
+
+
+COLUMNS = ("runs[].", "by_domain[].", "by_cause[].")
+"""Keys of the report that are columns, which are documented as such."""
+
+
+def test_every_key_of_a_result_and_of_the_report_is_documented_and_no_other(damaged: Path, tmp_path: Path) -> None:
+    document = report([damaged], keep=tmp_path / "kept")
+    manifest = json.loads((tmp_path / "kept" / "result" / MANIFEST).read_text())
+    text = page("reference/results")
+    both = first_cells(section(text, "The report as JSON").partition("In both")[2])
+    own = first_cells(section(text, "The report as JSON").partition("In both")[0])
+    of_info = first_cells(page("reference/info"))
+    for found, documented in (
+        (set(keys(manifest)), first_cells(section(text, "The manifest")) | both),
+        ({key for key in keys(document) if not key.startswith(COLUMNS)}, own | both),
+    ):
+        assert {key for key in found - documented if not _is_of_info(key, of_info)} == set()
+        assert documented - found == set()
+
+
+def _is_of_info(key: str, of_info: set[str]) -> bool:
+    """Tell whether a key is one of the info document, at the top or below ``trace`` and ``assumptions``."""
+    return any(key.removeprefix(prefix) in of_info for prefix in ("", "trace.", "assumptions."))
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -45,7 +45,7 @@ def test_the_document_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     assert set(document["source"]) == {"name", "bytes", "sha256"}
     assert set(document["tsc_hz"]) == {"value", "how", "spread"}
     assert set(document["xen"]) == {"layout", "how"}
-    assert set(document["p2m"]) == {"sets", "by_domain", "recorded", "inferred", "invisible"}
+    assert set(document["p2m"]) == {"sets", "by_domain", "recorded", "inferred", "invisible", "rules"}
 
 
 def test_everything_is_counted(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert document["tsc_steps_back"] == {"count": 1, "max_ticks": 100}
     assert document["lost_records"] == 17
     p2m = document["p2m"]
-    assert (p2m["recorded"], p2m["sets"], p2m["by_domain"], p2m["inferred"]) == (3, 3, {"1": 2, "2": 1}, None)
+    assert (p2m["recorded"], p2m["sets"], p2m["by_domain"], p2m["inferred"]) == (3, 3, {"1": 2, "2": 1}, 0)
 
 
 def test_a_pcpu_of_empty_windows_only_has_no_records(tmp_path: Path) -> None:

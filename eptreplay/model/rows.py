@@ -1,0 +1,99 @@
+"""What is replayed: the programs of a host's pCPUs, its domains, and what each thing costs on the modelled machine.
+
+``docs/background/machine.md`` says what rows do. Times are whole nanoseconds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HOST_VIEW = 0
+"""View of a domain's own p2m; others are alternate or nested ones."""
+
+SAME_CORE, SAME_SOCKET, OTHER_SOCKET = range(3)
+"""Distances between two pCPUs: positions in the triples of ``Costs``."""
+
+Triple = tuple[int, int, int]
+
+
+class Row(NamedTuple):
+    """One row of a program: an operation, and the work before it. Which fields count depends on ``op``."""
+
+    op: str
+    """VMENTER VMEXIT SWITCH_IN SWITCH_OUT IDLE WAKE LOST HOLD_BEGIN SET HOLD_END PAUSE UNPAUSE; others do nothing."""
+    gap_ns: int
+    """From the end of the row before it, or from the start."""
+    dom: int | None = None
+    """Domain that is entered, switched to, paused or unpaused; None if the recording does not say which."""
+    vcpu: int | None = None
+    p2m: tuple[int, int] | None = None
+    """Domain and view, for HOLD_BEGIN, SET and HOLD_END."""
+    hold: int | None = None
+    """Number of the hold, likewise; that of the outermost HOLD_BEGIN of a p2m counts."""
+    gfn: int = 0
+    order: int = 0
+    """SET: the entry maps 2^order pages of 4 KiB."""
+    mfn: int = 0
+    old_type: int | None = None
+    """SET: Xen's number of the p2m type that the entry had; None if unknown."""
+    present: bool = False
+    """SET: the entry was present before."""
+    new_type: int = 0
+    cause: str = "other"
+    """HOLD_BEGIN and SET: a name of ``eptreplay.causes.CAUSES``."""
+    edge: int | None = None
+    """Number of the row that must have been carried out before this one."""
+
+
+class Domain(NamedTuple):
+    """A domain. ``has_guest_mode``: not PV; ``created``: in the recording, so that its p2ms begin marked."""
+
+    number: int
+    has_guest_mode: bool
+    created: bool
+
+
+class Recording(NamedTuple):
+    """A workload: per pCPU the number of its program's first row, and the rows, numbered on from there.
+
+    ``domains`` has every domain that a row or a p2m names. ``has_vm_entries``: VMENTER rows were recorded.
+    """
+
+    programs: dict[int, tuple[int, tuple[Row, ...]]]
+    domains: dict[int, Domain]
+    has_vm_entries: bool
+
+
+class Costs(NamedTuple):
+    """The cost profile: the shape of the machine, and nanoseconds. Triples are by distance."""
+
+    cores_per_socket: int
+    threads_per_core: int
+    acquire_ns: int
+    """Taking a free lock."""
+    handoff_ns: Triple
+    """A lock's way to the next in its queue."""
+    set_ns: int
+    setup_ns: int
+    """Of a broadcast, before the first write of the interrupt command register."""
+    icr_ns: int
+    deliver_ns: Triple
+    ack_ns: Triple
+    exit_ns: int
+    """VM exit."""
+    entry_ns: int
+    """VM entry."""
+    handler_ns: int
+    wake_ns: int
+    """Leaving a C-state."""
+    invept_ns: int
+    refill_ns: int
+    """What a guest loses once its translations are cold."""
+
+    def distance(self, one: int, other: int) -> int:
+        """Return how far two pCPUs are from each other."""
+        cores = one // self.threads_per_core, other // self.threads_per_core
+        if cores[0] == cores[1]:
+            return SAME_CORE
+        sockets = cores[0] // self.cores_per_socket, cores[1] // self.cores_per_socket
+        return SAME_SOCKET if sockets[0] == sockets[1] else OTHER_SOCKET

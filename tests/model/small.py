@@ -1,0 +1,112 @@
+"""Small recordings for tests in which every nanosecond is counted by hand.
+
+Row ``r`` of pCPU ``n`` has the number ``100 * n + r``. Costs differ from each other, so that sums tell them apart.
+pCPUs 0 and 1 share a core; 0 to 3, and 4 to 7, are a socket each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eptreplay.model import Costs, Domain, Recording, Result, Row, replay
+from eptreplay.strategies import Strategy
+from eptreplay.strategies.registry import STRATEGIES
+
+COSTS = Costs(
+    cores_per_socket=2,
+    threads_per_core=2,
+    acquire_ns=1,
+    handoff_ns=(2, 20, 200),
+    set_ns=10,
+    setup_ns=5,
+    icr_ns=3,
+    deliver_ns=(4, 40, 400),
+    ack_ns=(6, 60, 600),
+    exit_ns=70,
+    entry_ns=80,
+    handler_ns=50,
+    wake_ns=90,
+    invept_ns=30,
+    refill_ns=25,
+)
+FREE = Costs(2, 2, 0, (0, 0, 0), 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
+
+EAGER, VMENTER, DEFERRED, NEVER = (STRATEGIES[name] for name in ("eager", "vmenter", "deferred", "never"))
+
+PV, ONE, TWO, CREATED = 0, 1, 2, 3
+DOMAINS = {
+    PV: Domain(PV, has_guest_mode=False, created=False),
+    ONE: Domain(ONE, has_guest_mode=True, created=False),
+    TWO: Domain(TWO, has_guest_mode=True, created=False),
+    CREATED: Domain(CREATED, has_guest_mode=True, created=True),
+}
+P2M, P2M_TWO = (ONE, 0), (TWO, 0)
+
+
+def recording(programs: Mapping[int, Sequence[Row]], *, has_vm_entries: bool = True) -> Recording:
+    """Return a recording of the domains above."""
+    numbered = {pcpu: (100 * pcpu, tuple(rows)) for pcpu, rows in programs.items()}
+    return Recording(numbered, DOMAINS, has_vm_entries)
+
+
+def run(
+    programs: Mapping[int, Sequence[Row]],
+    strategy: Strategy = DEFERRED,
+    costs: Costs = COSTS,
+    *,
+    has_vm_entries: bool = True,
+) -> Result:
+    """Replay programs."""
+    return replay(recording(programs, has_vm_entries=has_vm_entries), strategy, costs)
+
+
+def switch_in(gap_ns: int, dom: int = ONE, vcpu: int = 0, edge: int | None = None) -> Row:
+    """Return a switch to a vCPU."""
+    return Row("SWITCH_IN", gap_ns, dom, vcpu, edge=edge)
+
+
+def vmenter(gap_ns: int, dom: int | None = ONE) -> Row:
+    """Return a VM entry."""
+    return Row("VMENTER", gap_ns, dom)
+
+
+def begin(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M, edge: int | None = None) -> Row:
+    """Return the begin of a hold."""
+    return Row("HOLD_BEGIN", gap_ns, p2m=p2m, hold=hold, cause="pml", edge=edge)
+
+
+def end(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M) -> Row:
+    """Return the end of a hold."""
+    return Row("HOLD_END", gap_ns, p2m=p2m, hold=hold)
+
+
+def write(
+    gap_ns: int,
+    hold: int = 1,
+    p2m: tuple[int, int] = P2M,
+    *,
+    cause: str = "grant",
+    present: bool = True,
+    order: int = 0,
+    old_type: int | None = None,
+    new_type: int = 0,
+) -> Row:
+    """Return a change of an entry that was present."""
+    return Row(
+        "SET",
+        gap_ns,
+        p2m=p2m,
+        hold=hold,
+        gfn=7,
+        order=order,
+        mfn=8,
+        old_type=old_type,
+        present=present,
+        new_type=new_type,
+        cause=cause,
+    )
+
+
+def one_write(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M, cause: str = "grant") -> list[Row]:
+    """Return a hold with one write that needs a sync, and no gaps within."""
+    return [begin(gap_ns, hold, p2m), write(0, hold, p2m, cause=cause), end(0, hold, p2m)]

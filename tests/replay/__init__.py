@@ -1,0 +1,1 @@
+"""Tests of replay: the engine, and the tables of its results."""

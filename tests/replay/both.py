@@ -1,0 +1,224 @@
+"""One recording through the executable specification and through the engine, as tables that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay import model
+from eptreplay.causes import CAUSES
+from eptreplay.machine.bits import contains
+from eptreplay.machine.ept import FRAME_MASK, FRAME_SHIFT, LEAF, TYPE_MASK, TYPE_SHIFT, look_up
+from eptreplay.machine.fields import MODES
+from eptreplay.model.tables import MEASURES
+from eptreplay.replay import program as p
+from eptreplay.replay import tally as y
+from eptreplay.replay.program import number_workload
+from eptreplay.replay.simulate import Detail, Outcome, simulate
+from eptreplay.strategies import Strategy
+from eptreplay.workload import schema as s
+from eptreplay.workload.workload import Domain, Facts, Workload
+
+NONE = -1
+RECURSIVE = 1_000_000
+"""From this number on holds are none of their own: their lock is held already."""
+Tables = dict[str, Any]
+
+
+def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
+    """Return the arrays that lowering would have made, and the rows in their order."""
+    pcpus = sorted(recording.programs)
+    position: dict[int, int] = {}
+    rows: list[model.Row] = []
+    begin = [0]
+    for pcpu in pcpus:
+        first, program = recording.programs[pcpu]
+        position.update({first + i: len(rows) + i for i in range(len(program))})
+        rows += _numbered(program, RECURSIVE + len(rows))
+        begin.append(len(rows))
+
+    def column(kind: type, values: list[int | None]) -> NDArray[Any]:
+        return np.array([NONE if value is None else value for value in values], kind)
+
+    size = len(rows)
+    zeros = np.zeros(size, np.int64)
+    workload = Workload(
+        pcpus=np.array(pcpus, np.int64),
+        begin=np.array(begin, np.int64),
+        t_ns=zeros,
+        gap_ns=column(np.int64, [row.gap_ns for row in rows]),
+        op=column(np.uint8, [s.OP_NAMES.index(row.op) for row in rows]),
+        run_dom=column(np.int32, [row.dom for row in rows]),
+        run_vcpu=column(np.int32, [row.vcpu for row in rows]),
+        p2m_dom=column(np.int32, [row.p2m[0] if row.p2m else None for row in rows]),
+        p2m_view=column(np.int32, [row.p2m[1] if row.p2m else None for row in rows]),
+        hold=column(np.int64, [row.hold for row in rows]),
+        gfn=np.array([row.gfn for row in rows], np.uint64),
+        order=column(np.int32, [row.order for row in rows]),
+        mfn=np.array([row.mfn for row in rows], np.uint64),
+        old_type=column(np.int16, [row.old_type for row in rows]),
+        old_known=np.full(size, s.ASSUMED, np.int8),
+        new_type=column(np.int16, [row.new_type for row in rows]),
+        cause=column(np.int8, [CAUSES.index(row.cause) for row in rows]),
+        origin=np.zeros(size, np.int8),
+        time_origin=np.zeros(size, np.int8),
+        count=np.ones(size, np.int64),
+        edge=column(np.int64, [None if row.edge is None else position[row.edge] for row in rows]),
+        not_before_ns=zeros,
+        not_after_ns=zeros,
+        domains=tuple(
+            Domain(d.number, d.has_guest_mode, assumed=False, created=d.created) for d in recording.domains.values()
+        ),
+        facts=Facts(has_sched=True, has_vm_entries=recording.has_vm_entries, has_times=True),
+        shares=(),
+    )
+    return workload, rows
+
+
+def profile_of(costs: model.Costs) -> dict[str, int]:
+    """Return costs under the names of a profile."""
+    flat: dict[str, int] = {}
+    for name, value in costs._asdict().items():
+        if isinstance(value, tuple):
+            for distance, number in zip(("core", "socket", "remote"), value, strict=True):
+                flat[f"{name.removesuffix('_ns')}_{distance}_ns"] = number
+        else:
+            flat[name] = value
+    return flat
+
+
+def by_engine(recording: model.Recording, strategy: Strategy, costs: model.Costs) -> Tables:
+    """Return what the engine says."""
+    workload, rows = workload_of(recording)
+    program, numbers = number_workload(workload, "present")
+    sets = [row for row in rows if row.op == "SET"]
+    program.sets[:, p.S_PRESENT] = [row.present for row in sets]
+    room = 20 * len(rows) + 100
+    outcome = simulate(workload, program, numbers, strategy, profile_of(costs), Detail(room, room * 8, room))
+    return _tables_of(outcome, rows)
+
+
+def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
+    numbers, t, host = outcome.numbers, outcome.tally, outcome.host
+    total = t.total
+    pcpus = numbers.pcpus.tolist()
+    hold = t.hold[: numbers.holds.size]
+    p2ms = [(dom, view) for dom, view in numbers.p2ms]
+    broadcast = t.broadcast[: total[y.BROADCAST_ROWS]]
+    ack = t.ack[: total[y.ACK_ROWS]]
+    invept = t.invept[: total[y.INVEPT_ROWS]]
+    measured = {}
+    for i, dom in enumerate(numbers.domains):
+        for cause, name in enumerate(CAUSES):
+            values = dict(zip(MEASURES, t.measure[i, cause].tolist(), strict=True))
+            if any(values.values()):
+                measured[dom, name] = values
+    return {
+        "holds": [
+            (
+                int(numbers.holds[i]), pcpus[numbers.hold_pcpu[i]], p2ms[numbers.hold_p2m[i]],
+                CAUSES[numbers.hold_cause[i]], *hold[i, [y.H_REQUEST, y.H_ACQUIRE, y.H_RELEASE, y.H_END]].tolist(),
+                *hold[i, [y.H_SETS, y.H_BROADCASTS]].tolist(),
+            )
+            for i in range(hold.shape[0]) if numbers.holds[i] < RECURSIVE
+        ],
+        "broadcasts": [
+            (
+                number, int(numbers.holds[b[y.B_HOLD]]), pcpus[b[y.B_PCPU]], b[y.B_DOM], CAUSES[b[y.B_CAUSE]],
+                bool(b[y.B_UNDER]), *b[[y.B_REQUEST, y.B_LOCKED, y.B_SENT, y.B_DONE, y.B_TARGETS]].tolist(),
+                pcpus[b[y.B_SLOWEST]] if b[y.B_SLOWEST] >= 0 else None,
+            )
+            for number, b in enumerate(_with_domains(broadcast, numbers.domains))
+        ],
+        "acks": sorted((int(a[0]), pcpus[a[1]], MODES[a[2]], int(a[3]), int(a[4])) for a in ack),
+        "invepts": sorted(
+            (int(i[1]), pcpus[i[0]], numbers.domains[i[2]], y.WHERE[i[3]]) for i in invept
+        ),
+        "modes": {c: dict(zip(MODES, t.mode[i].tolist(), strict=True)) for i, c in enumerate(pcpus)},
+        "measures": measured,
+        "totals": (
+            int(total[y.VMENTERS]), int(total[y.VMENTER_INVEPTS]), int(total[y.UNDER_LOCK]), int(total[y.SIMULATED])
+        ),
+        "drift": {c: int(t.cpu[i, y.C_DRIFT]) for i, c in enumerate(pcpus)},
+        "received": {c: int(t.cpu[i, y.C_IPIS]) for i, c in enumerate(pcpus)},
+        "marks": {
+            p2m: frozenset(c for i, c in enumerate(pcpus) if contains(host.mark[n], i)) for n, p2m in enumerate(p2ms)
+        },
+        "entries": _entries(outcome, rows),
+    }  # fmt: skip
+
+
+def _with_domains(broadcast: NDArray[np.int64], domains: tuple[int, ...]) -> NDArray[np.int64]:
+    changed = broadcast.copy()
+    for row in changed:
+        row[y.B_DOM] = domains[row[y.B_DOM]]
+    return changed
+
+
+def _numbered(program: tuple[model.Row, ...], free: int) -> list[model.Row]:
+    """Return a program in which holds within a hold of the same p2m have numbers of their own, from ``free`` on."""
+    held: list[tuple[tuple[int, int] | None, int | None]] = []
+    rows = []
+    for number, row in enumerate(program, free):
+        changed = row
+        if row.op == "HOLD_BEGIN":
+            hold = number if row.p2m in [p2m for p2m, _ in held] else row.hold
+            held.append((row.p2m, hold))
+            changed = row._replace(hold=hold)
+        elif row.op == "HOLD_END":
+            changed = row._replace(hold=held.pop()[1])
+        rows.append(changed)
+    return rows
+
+
+def _are_apart(writes: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether writes, as order and gfn, are all of one order and none hits the entry of another."""
+    places = [(order, gfn >> 9 * (order // 9)) for order, gfn in writes]
+    return len(set(places)) == len(places) and len({order for order, _ in places}) == 1
+
+
+def _entries(outcome: Outcome, rows: list[model.Row]) -> dict[tuple[tuple[int, int], int, int], tuple[int, int]]:
+    """Return the entries of those p2ms in which the tables keep all that was written."""
+    numbers, host = outcome.numbers, outcome.host
+    found: dict[tuple[tuple[int, int], int, int], tuple[int, int]] = {}
+    for n, p2m in enumerate(numbers.p2ms):
+        writes = {(row.order, row.gfn) for row in rows if row.op == "SET" and row.p2m == p2m}
+        if not _are_apart(writes):
+            continue
+        for order, gfn in writes:
+            entry = look_up(host.node, n, gfn, order)
+            if entry & LEAF:
+                kind, mfn = entry >> TYPE_SHIFT & TYPE_MASK, entry >> FRAME_SHIFT & FRAME_MASK
+                found[p2m, order, gfn] = (int(kind), int(mfn))
+    return found
+
+
+def by_model(recording: model.Recording, strategy: Strategy, costs: model.Costs) -> Tables:
+    """Return what the specification says, in the same shape."""
+    result = model.replay(recording, strategy, costs)
+    pcpus = sorted(recording.programs)
+    known = {row.p2m for _, rows in recording.programs.values() for row in rows}
+    known |= {(domain.number, 0) for domain in recording.domains.values() if domain.has_guest_mode}
+    return {
+        "holds": [tuple(hold) for hold in result.holds],
+        "broadcasts": [(b.broadcast, b.hold, b.pcpu, b.p2m[0], *b[4:]) for b in result.broadcasts],
+        "acks": sorted(tuple(ack) for ack in result.acks),
+        "invepts": sorted((i.t_ns, i.pcpu, i.dom, i.where) for i in result.invepts),
+        "modes": {c: {mode: result.modes[c].get(mode, 0) for mode in MODES} for c in pcpus},
+        "measures": result.measures,
+        "totals": (
+            result.vmenters, result.vmenter_invepts, result.broadcasts_under_lock, result.simulated_ns
+        ),
+        "drift": result.drift_ns,
+        "received": {c: result.ipis_received.get(c, 0) for c in pcpus},
+        "marks": {p2m: marks for p2m, marks in result.marks.items() if p2m in known},
+        "entries": {
+            (p2m, order, gfn): value
+            for p2m, entries in result.entries.items()
+            if _are_apart(entries)
+            for (order, gfn), value in entries.items()
+        },
+    }  # fmt: skip

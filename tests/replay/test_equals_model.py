@@ -1,0 +1,37 @@
+"""The engine says what the executable specification says, table for table, on random workloads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from eptreplay.model import Costs, Recording
+from eptreplay.strategies import Strategy
+from tests.model.workloads import MACHINES, STRATEGIES_TO_TRY, recordings
+from tests.replay.both import by_engine, by_model
+
+WHATEVER = (HealthCheck.too_slow, HealthCheck.data_too_large)
+replays = given(recordings(), STRATEGIES_TO_TRY, MACHINES)
+longer_replays = given(recordings(most=200), STRATEGIES_TO_TRY, MACHINES)
+
+
+def compare(recording: Recording, strategy: Strategy, costs: Costs) -> None:
+    """Check that both say the same about everything; the first table that differs is shown alone."""
+    theirs, ours = by_model(recording, strategy, costs), by_engine(recording, strategy, costs)
+    for table, expected in theirs.items():
+        assert ours[table] == expected, table
+
+
+@settings(max_examples=200, suppress_health_check=WHATEVER)
+@replays
+def test_every_table_is_that_of_the_specification(recording: Recording, strategy: Strategy, costs: Costs) -> None:
+    compare(recording, strategy, costs)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, suppress_health_check=WHATEVER)
+@longer_replays
+def test_every_table_is_that_of_the_specification_in_a_long_run(
+    recording: Recording, strategy: Strategy, costs: Costs
+) -> None:
+    compare(recording, strategy, costs)
