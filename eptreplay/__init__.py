@@ -1,7 +1,8 @@
 """Replay a Xen host's trace under any EPT invalidation strategy: what it would have cost, and whether it was safe.
 
 The functions below do what the verbs of the command line do. They are imported on first use, so that ``import
-eptreplay`` costs nothing.
+eptreplay`` costs nothing. The functions behind ``replay`` and ``report`` stand in the packages of these names:
+``from eptreplay.replay import replay``, ``from eptreplay.report import report``.
 """
 
 from __future__ import annotations
@@ -12,22 +13,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from eptreplay.journey import report
-    from eptreplay.replay.replay import replay
     from eptreplay.trace.export import export
     from eptreplay.trace.ingest import ingest
     from eptreplay.trace.pushdown import scan_xentrace
     from eptreplay.trace.scan import scan
     from eptreplay.workload.info import info
 
-__all__ = ["__version__", "export", "info", "ingest", "replay", "report", "scan", "scan_xentrace"]
+__all__ = ["__version__", "export", "info", "ingest", "scan", "scan_xentrace"]
 
 _HOME = {
     "export": "eptreplay.trace.export",
     "info": "eptreplay.workload.info",
     "ingest": "eptreplay.trace.ingest",
-    "replay": "eptreplay.replay.replay",
-    "report": "eptreplay.journey",
     "scan": "eptreplay.trace.scan",
     "scan_xentrace": "eptreplay.trace.pushdown",
 }

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eptreplay.errors import UsageError
-from eptreplay.replay.replay import Plan, Step, plan, replay_dataset
 from eptreplay.replay.results import is_replaceable_result, is_result
+from eptreplay.replay.runs import Plan, Step, plan, replay_dataset
 from eptreplay.report.summary import Document, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset

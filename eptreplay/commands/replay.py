@@ -48,7 +48,7 @@ def run(
     force: Force = False,
 ) -> None:
     """Replay recordings, or a dataset, under invalidation strategies, and write the results as Parquet tables."""
-    from eptreplay import replay
+    from eptreplay.replay import replay
 
     announce_compilation(engine=True)
     with progress("ingest") as advance:

@@ -13,8 +13,10 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from eptreplay.strategies.registry import STRATEGIES
 from eptreplay.xentrace.decode import KEEP_ALL, KEEP_EPT
 from eptreplay.xentrace.index import summarise_windows, window_offsets
 from tests.benchmarks.decoding import Memory, load
@@ -32,6 +34,7 @@ from tests.benchmarks.measure import (
     table,
     warm,
 )
+from tests.benchmarks.replaying import OWN, Replaying, workload_of
 from tests.benchmarks.stages import print_stages
 from tests.benchmarks.tile import Tiled, tiled_file
 
@@ -166,8 +169,30 @@ def stages(bench: Bench) -> None:
     print_stages(bench.file(160), tiny, BENCH / "stages", bench.rounds)
 
 
+def replay(bench: Bench) -> None:
+    """Replay: the engine alone, JIT warm, and a whole report."""
+    times = 100 if bench.size == FULL_BYTES else 10
+    replaying = Replaying(workload_of(RECORDING, BENCH), times)
+    named = {"deferred": STRATEGIES["deferred"], "eager": STRATEGIES["eager"], "own": OWN, "never": STRATEGIES["never"]}
+    timings = alternate(
+        min(bench.rounds, 3), *(partial(replaying.run, strategy, "two-socket") for strategy in named.values())
+    )
+    best = {name: timing.best for name, timing in zip(named, timings, strict=True)}
+    bench.goals.judge("replay, deferred", replaying.rows / best["deferred"] / 1e6, 10.0, unit="M rows/s")
+    bench.goals.judge("a strategy of one's own against deferred", best["deferred"] / best["own"], 0.8)
+    rows = []
+    for name, strategy in named.items():
+        replaying.run(strategy, "two-socket")
+        targets = f"{replaying.targets / best[name] / 1e6:.2f}"
+        rows.append([name, f"{best[name]:.3f}", f"{replaying.rows / best[name] / 1e6:.1f}", targets])
+    title = f"{replaying.rows / 1e6:.1f} M rows, {100 * replaying.p2m_share:.0f} % of them p2m operations"
+    table([title, "best s", "M rows/s", "M broadcast targets/s"], *rows)
+    (report,) = alternate(bench.rounds, command([*EPTREPLAY, "report", RECORDING]))
+    bench.goals.judge(f"eptreplay report {RECORDING.name}", report.best, 5.0, unit="s", most=True)
+
+
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
-    function.__name__: function for function in (decoding, ingest, index, memory, start, stages)
+    function.__name__: function for function in (decoding, ingest, index, memory, start, stages, replay)
 }
 
 

@@ -1,0 +1,99 @@
+"""The engine alone: a workload in memory, many times over, through strategies; neither lowering nor tables count."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from eptreplay.machine.profile import load_profile
+from eptreplay.replay import tally as y
+from eptreplay.replay.decisions import compiled_decision
+from eptreplay.replay.engine import run
+from eptreplay.replay.program import Numbers, Program, number_workload
+from eptreplay.replay.simulate import Detail, _new_host, _new_tally
+from eptreplay.strategies import Request, Strategy
+from eptreplay.trace.ingest import ingest
+from eptreplay.workload.lower import lower
+from eptreplay.workload.schema import HOLD_BEGIN, HOLD_END, SET, SWITCH_IN
+from eptreplay.workload.workload import Workload
+from tests.benchmarks.measure import Run
+
+
+def like_deferred(request: Request) -> int:
+    """Decide as ``deferred`` does but for small changes, so that a function has to be called for each sync."""
+    if request.what != 0:
+        return request.default
+    pending = request.pending
+    if pending > 1000:
+        return 3
+    if request.upgrade == 1 and request.dirty == 0:
+        return 1
+    if request.held_ns > 1_000_000_000:
+        return 3
+    return 2
+
+
+OWN = Strategy(name="own", decide=like_deferred)
+
+
+def workload_of(recording: Path, folder: Path) -> Workload:
+    """Return the workload of a recording."""
+    dataset = folder / "replay.ds"
+    ingest([recording], dataset, force=True)
+    return lower(dataset)
+
+
+def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
+    """Return a workload ``times`` over: each pCPU carries its program out again and again."""
+    program, numbers = number_workload(workload, "present")
+    begin, length = numbers.begin[:-1], np.diff(numbers.begin)
+    rows = np.concatenate([np.tile(np.arange(b, b + n), times) for b, n in zip(begin, length, strict=True)])
+    copy = np.concatenate([np.repeat(np.arange(times), n) for n in length])
+    new_begin = np.append(begin * times, rows.size)
+    owner = program.edge_owner[rows]
+    shift = np.where(owner >= 0, new_begin[owner] - begin[owner] + copy * length[owner], 0)
+    op = program.op[rows] & 0x3F
+    item = program.item[rows].astype(np.int64)
+    item += copy * np.where(np.isin(op, (HOLD_BEGIN, HOLD_END)), numbers.holds.size, 0)
+    item += copy * np.where(op == SET, program.sets.shape[0], 0)
+    assert (program.item[program.op & 0x3F == SWITCH_IN] < len(numbers.vcpus)).all()
+    many = Program(
+        op=program.op[rows],
+        gap=program.gap[rows],
+        arg=program.arg[rows],
+        item=item.astype(np.int32),
+        edge=np.where(owner >= 0, program.edge[rows] + shift, -1),
+        edge_owner=owner,
+        sets=np.tile(program.sets, (times, 1)),
+        path=np.tile(program.path, (times, 1)),
+        first=new_begin[:-1],
+    )
+    holds = numbers.holds.size * times
+    return many, numbers._replace(
+        begin=new_begin, holds=np.arange(holds), hold_cause=np.tile(numbers.hold_cause, times)
+    )
+
+
+class Replaying:
+    """A tiled workload, to be replayed any number of times. ``targets``: of all broadcasts of the last replay."""
+
+    def __init__(self, workload: Workload, times: int) -> None:
+        self.workload = workload
+        self.program, self.numbers = tiled(workload, times)
+        self.rows = int(self.program.op.size)
+        self.p2m_share = float(np.isin(self.program.op & 0x3F, (HOLD_BEGIN, SET, HOLD_END)).mean())
+        self.targets = 0
+
+    def run(self, strategy: Strategy, profile: str) -> Run:
+        """Replay once; only the kernel is measured."""
+        host = _new_host(self.workload, self.numbers, self.program, strategy, load_profile(profile).costs())
+        tally = _new_tally(self.numbers, Detail())
+        decide = compiled_decision(strategy)
+        cpu, wall = time.process_time(), time.perf_counter()
+        run(host, tally, self.program, decide)
+        measured = Run(time.perf_counter() - wall, time.process_time() - cpu)
+        self.targets = int(tally.measure[:, :, y.IPIS].sum())
+        assert int(tally.total[y.STATUS]) == y.FINE
+        return measured
