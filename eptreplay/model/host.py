@@ -61,7 +61,7 @@ class P2m(NamedTuple):
     """One p2m. ``depth``, ``hold``, ``sets``, ``acquired_ns`` and ``owed`` are those of the present hold."""
 
     marks: tuple[str | None, ...]
-    """``ept->invalidate`` (8eb2235599), or the inverse of ``synced_mask`` (4.6): per pCPU the cause of its mark, if any."""
+    """``ept->invalidate`` (8eb2235599), or the inverse of ``synced_mask``: per pCPU the cause of its mark, if any."""
     lock: Lock = Lock()
     depth: int = 0
     """0: nobody has acquired it; more than 1: entered again by its owner."""

@@ -71,7 +71,8 @@ def pause(h: Host, t: y.Tally, w: p.Program, dom: int, now: int) -> None:
     """Stop a domain: its guests at once, or once they have finished with an interrupt."""
     h.dom[dom, f.PAUSED] += 1
     for c in range(h.cpu.shape[0]):
-        if h.cpu[c, f.SHOWN] == f.GUEST and h.cpu[c, f.ENTERED] == dom:
+        # Those that are stopped may just have been about to go on.
+        if h.cpu[c, f.ENTERED] == dom and (h.cpu[c, f.SHOWN] == f.GUEST or h.cpu[c, f.STOPPED]):
             settle(h, t, w, c, now)
 
 
