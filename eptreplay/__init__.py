@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from eptreplay.trace.export import export
+    from eptreplay.replay.export import export
     from eptreplay.trace.ingest import ingest
     from eptreplay.trace.pushdown import scan_xentrace
     from eptreplay.trace.scan import scan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "export", "info", "ingest", "scan", "scan_xentrace"]
 
 _HOME = {
-    "export": "eptreplay.trace.export",
+    "export": "eptreplay.replay.export",
     "info": "eptreplay.workload.info",
     "ingest": "eptreplay.trace.ingest",
     "scan": "eptreplay.trace.scan",

@@ -1,4 +1,4 @@
-"""``eptreplay export``: a dataset in other formats."""
+"""``eptreplay export``: a dataset, or a result, in other formats."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXAMPLES = (
 
 
 def run(
-    dataset: Annotated[str, typer.Argument(metavar="DIR", help="a trace dataset, made by ingest")],
+    dataset: Annotated[str, typer.Argument(metavar="DIR|RESULT", help="a trace dataset, or a result of replay")],
     output: Output,
     to: Annotated[
         str, typer.Option(metavar="FORMAT", help="parquet, csv, arrow (a folder, one file per table) or xentrace")
     ],
     force: Force = False,
 ) -> None:
-    """Write a dataset as Parquet, CSV or Arrow files, or as the xentrace file that it came from."""
+    """Write a dataset or a result as Parquet, CSV or Arrow files, or a dataset as the file that it came from."""
     from eptreplay import export
 
     export(dataset, to=to, output=output, force=force)

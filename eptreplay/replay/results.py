@@ -17,7 +17,8 @@ from eptreplay.replay.rows import Table
 from eptreplay.replay.schema import RESULT_KIND, RESULT_SCHEMA, RESULT_TABLES, result_schema
 from eptreplay.trace.dataset import MANIFEST, read_json
 
-WORKLOAD_FILE = "workload.parquet"
+WORKLOAD_TABLE = "workload"
+_KEYS = {"tables", "assumptions", "source", "sources", "trace"}
 
 
 def result_file(folder: Path, table: str) -> Path:
@@ -29,7 +30,7 @@ def is_replaceable_result(path: Path) -> bool:
     """Tell whether a folder holds nothing but files of a result, so that ``--force`` may replace it."""
     if not path.is_dir() or path.is_symlink():
         return False
-    ours = {MANIFEST, WORKLOAD_FILE, *(f"{table}.parquet" for table in RESULT_TABLES)}
+    ours = {MANIFEST, *(f"{table}.parquet" for table in (*RESULT_TABLES, WORKLOAD_TABLE))}
     return {entry.name for entry in path.iterdir()} <= ours
 
 
@@ -73,9 +74,15 @@ def is_result(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def table_names(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the tables that a result dataset has; raises InputError if it is none."""
+    manifest = read_json(folder, RESULT_KIND, RESULT_SCHEMA, _KEYS)
+    return [name for name in (*RESULT_TABLES, WORKLOAD_TABLE) if name in manifest["tables"]]
+
+
 def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     """Return manifest and tables of a result dataset; raises InputError if it is none, or lost a file."""
-    manifest = read_json(folder, RESULT_KIND, RESULT_SCHEMA, {"tables", "assumptions", "source", "sources", "trace"})
+    manifest = read_json(folder, RESULT_KIND, RESULT_SCHEMA, _KEYS)
     tables = {}
     for name in (name for name in RESULT_TABLES if name in manifest["tables"]):
         path = result_file(Path(folder), name)

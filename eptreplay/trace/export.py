@@ -71,7 +71,9 @@ TABLE_WRITERS: dict[str, Callable[[Path, pa.Schema], AbstractContextManager[_Wri
 FORMATS = (*TABLE_WRITERS, "xentrace")
 
 
-def export(dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLike[str], force: bool = False) -> None:
+def export_trace(
+    dataset: str | os.PathLike[str], *, to: str, output: str | os.PathLike[str], force: bool = False
+) -> None:
     """Write a trace dataset in the format ``to``: parquet, csv, arrow or xentrace.
 
     The first three are a folder with one file per table. ``xentrace`` gives a valid file of all records: that of an

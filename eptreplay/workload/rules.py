@@ -126,15 +126,16 @@ def apply_rules(text: Text, pcpu: NDArray[np.uint16], p2m: NDArray[np.int64], ve
     not tell. Records about two p2ms are one operation only where a recorded hold has both.
     """
     rules = rules_of(vendor)
-    combined = re.compile("|".join(f"(?P<r{number}>{rule.pattern})" for number, rule in enumerate(rules)))
+    combined = re.compile("|".join(f"({rule.pattern})" for rule in rules))
     found: list[int] = []
     bounds = [0, *_cuts(text.letters, pcpu, p2m).tolist(), pcpu.size]
     for begin, end in pairwise(bounds):
         part = text.letters[begin:end].tobytes().decode("latin-1")
         for match in combined.finditer(part):
-            found += (int((match.lastgroup or "r0")[1:]), begin + match.start(), begin + match.end())
+            start, stop = match.span()
+            found += (match.lastindex or 1, begin + start, begin + stop)
     table = np.array(found, np.int64).reshape(-1, 3)
-    return Matches(table[:, 0], table[:, 1], table[:, 2])
+    return Matches(table[:, 0] - 1, table[:, 1], table[:, 2])
 
 
 def _cuts(letters: NDArray[np.uint8], pcpu: NDArray[np.uint16], p2m: NDArray[np.int64]) -> NDArray[np.int64]:
