@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-import pyarrow as pa
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from _ext import profiles, strategies
+from _ext import profiles, results, rules, strategies
+from _ext.columns import columns_table
 from _ext.markdown import list_table
 from eptreplay.commands import app
 from eptreplay.trace.lacks import INVISIBLE, LACKS
@@ -85,18 +85,7 @@ def _event_row(event: dict[str, Any]) -> tuple[str, str, str, str, str]:
 
 def table(name: str) -> str:
     """Return the columns of one table of the dataset."""
-    rows = [
-        (f"`{column.name}`", _type_name(column.type), "yes" if column.nullable else "", column.about)
-        for column in TABLES[name]
-    ]
-    return list_table(("column", "type", "null", "meaning"), rows, (18, 16, 8, 60))
-
-
-def _type_name(kind: pa.DataType) -> str:
-    """Return what Polars calls an Arrow type."""
-    if pa.types.is_dictionary(kind):
-        return "Categorical"
-    return {"int16": "Int16", "int64": "Int64", "bool": "Boolean"}.get(str(kind), str(kind).replace("uint", "UInt"))
+    return columns_table(TABLES[name])
 
 
 def kinds() -> str:
@@ -191,5 +180,13 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "decisions": strategies.decisions,
     "profile-fields": profiles.fields,
     "profile": profiles.numbers,
+    "result": results.table,
+    "gaps": results.gaps,
+    "operations": results.operations,
+    "evidence": results.evidence,
+    "causes": results.causes,
+    "p2m-types": results.p2m_types,
+    "letters": rules.letters,
+    "rules": rules.rules,
 }
 """Generators by the name that pages use."""

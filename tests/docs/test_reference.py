@@ -302,6 +302,7 @@ def test_every_public_name_is_documented() -> None:
     for name in eptreplay.__all__:
         directive = "py:data:: " if name.startswith("__") else "autofunction:: eptreplay."
         assert f".. {directive}{name}\n" in text
+    assert all(f".. autofunction:: eptreplay.{name}.{name}\n" in text for name in ("replay", "report"))
     assert ".. automodule:: eptreplay.errors\n   :members:\n   :undoc-members:\n" in text
 
 
