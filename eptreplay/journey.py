@@ -12,7 +12,7 @@ from typing import Any
 from eptreplay.errors import UsageError
 from eptreplay.replay.results import is_replaceable_result, is_result
 from eptreplay.replay.runs import Plan, Step, plan, replay_dataset
-from eptreplay.report.summary import Document, summarise_result
+from eptreplay.report.summary import Document, check_baseline, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset
 from eptreplay.trace.ingest import ingest
@@ -54,22 +54,38 @@ def reported(
     """Yield the report and the result dataset that it is about, which may be gone afterwards."""
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     if len(paths) == 1 and is_result(paths[0]):
-        given = sorted(name for name, value in options.items() if name not in _HARMLESS and value not in _NOT_GIVEN)
+        given = [_OPTIONS.get(name, f"--{name}") for name, value in options.items() if _is_given(name, value)]
         if given or keep is not None:
-            names = ", ".join("--" + name.replace("_", "-") for name in given or ["keep"])
+            names = ", ".join(given or ["--keep"])
             raise UsageError(f"{paths[0]} is a result: {names} cannot change it; report the recording or its dataset")
         yield summarise_result(paths[0], baseline), Path(paths[0])
         return
     if keep is not None:
         with staged(Path(keep), force=force, replaceable=_is_replaceable_pair, folder=True) as folder:
-            yield _in_folder(paths, folder, Path(keep), baseline, **options), folder / RESULT
+            document = _in_folder(paths, folder, Path(keep), baseline, **options)
+        # What becomes of the report does not matter to what is kept.
+        yield document, Path(keep) / RESULT
         return
     with tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch:
         yield _in_folder(paths, Path(scratch), Path(scratch), baseline, **options), Path(scratch) / RESULT
 
 
+_OPTIONS = {
+    "strategies": "-s",
+    "locks": "--lock",
+    "profiles": "--profile",
+    "tsc_hz": "--tsc-hz",
+}
+"""How options are called on the command line, where that is not their name."""
+_DEFAULTS: dict[str, object] = {"seed": 0, "seeds": 1, "detail": "summary", "strict": False}
 _HARMLESS = ("progress", "step", "threads")
-_NOT_GIVEN: tuple[object, ...] = (None, (), [], 0, 1, False, "summary")
+
+
+def _is_given(name: str, value: object) -> bool:
+    """Tell whether the user asked for something that a result that exists cannot do."""
+    if name in _HARMLESS:
+        return False
+    return value != _DEFAULTS[name] if name in _DEFAULTS else bool(value)
 
 
 def _in_folder(
@@ -88,6 +104,7 @@ def _in_folder(
 ) -> Document:
     """Ingest where that is needed, replay, and report; both datasets are made in ``folder``."""
     chosen: Plan = plan(**wanted)
+    check_baseline(baseline, [strategy.name for strategy in chosen.strategies])
     dataset = Path(paths[0])
     if len(paths) == 1 and dataset.is_dir():
         if xen is not None or tsc_hz is not None:

@@ -33,7 +33,7 @@ stay: with Python's own 700 a quarter of a second of each start goes into lookin
 
 app = typer.Typer(
     name="eptreplay",
-    epilog="Example: eptreplay info traces/r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz",
+    epilog="Example: eptreplay report traces/r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -54,7 +54,7 @@ def root(
     *,
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Read recordings of Xen hosts, made with xentrace: what they hold, what they lack, and every record as a table."""
+    """Replay recordings of Xen hosts under any EPT invalidation strategy: what it would have cost."""
 
 
 class _Terminated(BaseException):

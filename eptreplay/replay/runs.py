@@ -283,6 +283,7 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
 NOT_MODELLED = (
     "recalculated entries, log-dirty operations and PML drains are rows of the workload, but cost nothing yet",
     "superpages are written and removed whole: splits and freed tables are not modelled yet",
+    "nothing reacts to time or staleness: a guest writes no less, and a stale entry causes no further fault",
 )
 """What this version's replay leaves out, in every result."""
 

@@ -30,7 +30,7 @@ _DURATIONS = (
 
 GAPS = (
     Gap(
-        "times",
+        "TSC",
         lambda facts: not facts.has_times,
         _DURATIONS,
         _any,

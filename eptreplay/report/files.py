@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from eptreplay.replay.results import read_result
+from eptreplay.errors import InputError
+from eptreplay.replay.results import result_file, table_names
 from eptreplay.replay.schema import RUNS
 
 
@@ -31,6 +32,9 @@ def _cell(value: object) -> object:
 
 def write_tables(result: str | os.PathLike[str], folder: Path) -> None:
     """Write every table of a result dataset into a folder, one Parquet file each."""
-    _, tables = read_result(result)
-    for name, table in tables.items():
+    for name in table_names(result):
+        try:
+            table = pq.read_table(result_file(Path(result), name))
+        except FileNotFoundError:
+            raise InputError(f"{result_file(Path(result), name)}: missing, so the result is incomplete") from None
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from eptreplay import __version__
-from eptreplay.errors import UsageError, unknown_choice
+from eptreplay.errors import unknown_choice
 from eptreplay.replay.results import read_result
 from eptreplay.replay.schema import MEASURES
 from eptreplay.report.verdict import verdict
@@ -45,16 +45,16 @@ def summarise_result(folder: str | os.PathLike[str], baseline: str | None = None
     }
 
 
+def check_baseline(name: str | None, strategies: Sequence[str]) -> None:
+    """Raise UsageError if ``name`` is none of the strategies."""
+    if name is not None and name not in strategies:
+        raise unknown_choice("--baseline", name, list(dict.fromkeys(strategies)))
+
+
 def _baseline(rows: Sequence[dict[str, Any]], name: str | None) -> int:
-    """Return the number of the run that others are compared with."""
-    if name is None:
-        return int(rows[0]["run"]) if rows else 0
-    found = [int(row["run"]) for row in rows if name in {row["strategy"], row["preset"]}]
-    if not found:
-        raise unknown_choice("--baseline", name, list(dict.fromkeys(row["strategy"] for row in rows)))
-    if len(found) > 1 and len({row["strategy"] for row in rows}) == 1:
-        raise UsageError(f"--baseline {name}: every row is of that strategy")
-    return found[0]
+    """Return the number of the first run of the strategy that others are compared with."""
+    check_baseline(name, [row["strategy"] for row in rows])
+    return next((int(row["run"]) for row in rows if name is None or name == row["strategy"]), 0)
 
 
 def sums(causes: pl.DataFrame, by: tuple[str, str]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from eptreplay.report.assumed import MARK, assumption_lines, is_rough
+from eptreplay.report.compare import Row, base_of, name_of
 from eptreplay.report.units import count, difference, duration, span
 
-Row = dict[str, Any]
 Columns = Sequence[tuple[str, Callable[[Row], str]]]
+
+VERDICT_COLUMNS = 100
+"""Lines that are longer are hard to read."""
 
 
 def _counted(name: str) -> Callable[[Row], str]:
@@ -41,14 +45,14 @@ COUNTS: Columns = (
 )
 TIMES: Columns = (
     ("lock held", _timed("hold_ns_total")),
-    ("p50", _marked("hold_ns_p50")),
-    ("p99", _marked("hold_ns_p99")),
-    ("max", _timed("hold_ns_max")),
+    ("held p50", _marked("hold_ns_p50")),
+    ("held p99", _marked("hold_ns_p99")),
+    ("held max", _timed("hold_ns_max")),
     ("wait for it", _timed("write_wait_ns_total")),
-    ("max", _timed("write_wait_ns_max")),
+    ("wait max", _timed("write_wait_ns_max")),
     ("operation p50", _marked("op_latency_ns_p50")),
-    ("p99", _marked("op_latency_ns_p99")),
-    ("max", _timed("op_latency_ns_max")),
+    ("op. p99", _marked("op_latency_ns_p99")),
+    ("op. max", _timed("op_latency_ns_max")),
     ("stolen from guests", _timed("guest_stolen_ns")),
 )
 COMPARED = (
@@ -76,44 +80,41 @@ def print_report(document: dict[str, Any], console: Console) -> None:
     """Print the document of ``report``."""
     rough = is_rough(document["assumptions"])
     rows = [{**row, "_marked": rough} for row in document["runs"]]
-    names = _names(rows)
-    console.print(document["verdict"], markup=False, soft_wrap=False)
+    names = {row["run"]: name_of(row, rows) for row in rows}
+    for line in textwrap.wrap(document["verdict"], min(console.width, VERDICT_COLUMNS)):
+        console.print(line, markup=False)
     _print(console, None, names, rows, COUNTS)
     _print(console, None, names, rows, TIMES)
-    base = next((row for row in rows if row["run"] == document["baseline"]), None)
-    if base is not None and len(rows) > 1:
-        columns = [(title, _against(name, base)) for title, name in COMPARED]
-        others = [row for row in rows if row is not base]
-        _print(console, f"against {' '.join(names[base['run']])}", names, others, columns)
+    others = [row for row in rows if base_of(row, rows, document["baseline"]) not in (None, row)]
+    if others:
+        columns = [(title, _against(name, rows, document["baseline"])) for title, name in COMPARED]
+        strategy = next(row["strategy"] for row in rows if row["run"] == document["baseline"])
+        _print(console, f"against {strategy}", names, others, columns)
     for title, key in (("by domain", "by_domain"), ("by cause", "by_cause")):
         _print_shares(console, title, key.removeprefix("by_"), names, document[key])
     for line in assumption_lines(document["assumptions"]):
         console.print(line, markup=False)
 
 
-def _against(name: str, base: Row) -> Callable[[Row], str]:
-    return lambda row: difference(row[name], base[name])
+def _against(name: str, rows: Sequence[Row], baseline: int) -> Callable[[Row], str]:
+    def against(row: Row) -> str:
+        base = base_of(row, rows, baseline)
+        return difference(row[name], base[name] if base else None)
+
+    return against
 
 
-def _names(rows: Sequence[Row]) -> dict[int, list[str]]:
-    """Return for each run what tells it from the others: the strategy, and what else differs."""
-    differs = [column for column in ("lock", "profile", "seed") if len({row[column] for row in rows}) > 1]
-    return {row["run"]: [row["preset"] or row["strategy"], *(str(row[column]) for column in differs)] for row in rows}
-
-
-def _print(
-    console: Console, title: str | None, names: dict[int, list[str]], rows: Sequence[Row], columns: Columns
-) -> None:
+def _print(console: Console, title: str | None, names: dict[int, str], rows: Sequence[Row], columns: Columns) -> None:
     table = _table(title)
     table.add_column("", overflow="fold")
     for name, _ in columns:
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
-        table.add_row(" ".join(names[row["run"]]), *(write(row) for _, write in columns))
+        table.add_row(names[row["run"]], *(write(row) for _, write in columns))
     console.print(table)
 
 
-def _print_shares(console: Console, title: str, key: str, names: dict[int, list[str]], rows: Sequence[Row]) -> None:
+def _print_shares(console: Console, title: str, key: str, names: dict[int, str], rows: Sequence[Row]) -> None:
     """Print sums: each domain, or cause, with a line for each run."""
     if not rows:
         return
@@ -127,7 +128,7 @@ def _print_shares(console: Console, title: str, key: str, names: dict[int, list[
     for value in sorted(values, key=lambda v: (v is None, v if isinstance(v, int) else 0)):
         label = "unknown" if value is None else f"d{value}" if isinstance(value, int) else value
         for row in (row for row in rows if row[name] == value):
-            table.add_row(label, " ".join(names[row["run"]]), *(write(row) for _, write in SHARES))
+            table.add_row(label, names[row["run"]], *(write(row) for _, write in SHARES))
             label = ""
     console.print(table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eptreplay.report.compare import base_of, name_of
 from eptreplay.report.units import count, duration
 
 NO_WRITES = "No p2m write is in this recording, recorded or inferred: every strategy costs the same, which is nothing."
@@ -17,29 +18,20 @@ def verdict(rows: Sequence[dict[str, Any]], baseline: int) -> str:
     base = next(row for row in rows if row["run"] == baseline)
     if not base["p2m_sets"] and not base["holds"]:
         return NO_WRITES
-    others = [row for row in rows if row is not base]
+    others = [row for row in rows if row is not base and base_of(row, rows, baseline) is base]
     if not others:
-        return f"{_name(base, rows)}: {_measured(base)}."
+        return f"{name_of(base, rows)}: {_measured(base)}."
     # A control that never invalidates would win every comparison.
     serious = [row for row in others if row["broadcasts"] or not base["broadcasts"]] or others
     best = min(
         serious, key=lambda row: (_or_last(row["hold_ns_total"]), _or_last(row["broadcasts_under_lock"]), row["run"])
     )
-    return (
-        f"{_name(best, rows)} {_compared(best, base)} {_name(base, rows)}: {_measured(best)};"
-        f" {_name(base, rows)}: {_measured(base)}."
-    )
+    ours, theirs = name_of(best, rows), name_of(base, rows)
+    return f"{ours} {_compared(best, base)} {theirs}. {ours}: {_measured(best)}. {theirs}: {_measured(base)}."
 
 
 def _or_last(value: int | None) -> tuple[bool, int]:
     return value is None, value or 0
-
-
-def _name(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Return what tells a row from the others."""
-    parts = [row["preset"] or row["strategy"]]
-    parts += [str(row[column]) for column in ("lock", "profile", "seed") if len({other[column] for other in rows}) > 1]
-    return " ".join(parts)
 
 
 def _compared(row: dict[str, Any], base: dict[str, Any]) -> str:
