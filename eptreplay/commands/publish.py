@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,39 @@ from eptreplay.report.terminal import print_report
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import is_replaceable_file
 
+Publish = Callable[[dict[str, Any], Path], None]
+"""Takes the document of a report, and the result dataset that it is about."""
 
-def publish(document: dict[str, Any], result: Path, format_: str, output: Path | None, *, force: bool) -> None:
-    """Write a report, and the tables of its result dataset, as ``format_``; raises UsageError, OutputError."""
-    if format_ == "parquet" and output is not None:
-        with staged(output, force=force, replaceable=_is_folder_of_tables, folder=True) as folder, writing(output):
-            write_tables(result, folder)
-        return
-    if output is None and format_ == "table":
-        print_report(document, new_console())
-        return
-    text = _as_text(document, format_)
+
+@contextmanager
+def publishing(format_: str, output: Path | None, *, force: bool) -> Iterator[Publish]:
+    """Yield the function that writes a report as ``format_``; what it has written appears when the block ends.
+
+    What is wrong with ``output`` is told at once, not after everything has been worked out. Raises UsageError,
+    OutputError.
+    """
     if output is None:
-        sys.stdout.write(text)
+        yield lambda document, _: _print(document, format_)
         return
-    with staged(output, force=force, replaceable=is_replaceable_file, folder=False) as file, writing(output):
-        file.write_text(text)
+    as_folder = format_ == "parquet"
+    replaceable = _is_folder_of_tables if as_folder else is_replaceable_file
+    with staged(output, force=force, replaceable=replaceable, folder=as_folder) as inside:
+
+        def write(document: dict[str, Any], result: Path) -> None:
+            with writing(output):
+                if as_folder:
+                    write_tables(result, inside)
+                else:
+                    inside.write_text(_as_text(document, format_))
+
+        yield write
+
+
+def _print(document: dict[str, Any], format_: str) -> None:
+    if format_ == "table":
+        print_report(document, new_console())
+    else:
+        sys.stdout.write(_as_text(document, format_))
 
 
 def _as_text(document: dict[str, Any], format_: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from eptreplay.commands.console import (
     announce_compilation,
     note,
@@ -50,7 +52,8 @@ def run(
     """Replay recordings, or a dataset, under invalidation strategies, and write the results as Parquet tables."""
     from eptreplay.replay import replay
 
-    announce_compilation(engine=True)
+    if sys.stderr.isatty():
+        announce_compilation(engine=True)
     with progress("ingest") as advance:
         manifest = replay(
             sources, output, strategies=strategies or (), locks=lock or (), profiles=profile or (), seed=seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,7 @@ def run(
     force: Force = False,
 ) -> None:
     """Print what each strategy would have cost on a recording, a dataset, or a result that exists already."""
-    from eptreplay.commands.publish import publish
+    from eptreplay.commands.publish import publishing
     from eptreplay.journey import reported
     from eptreplay.replay.results import is_result
 
@@ -75,9 +76,10 @@ def run(
         raise unknown_choice("--format", format_, FORMATS)
     if format_ == "parquet" and output is None:
         raise UsageError("--format parquet writes a folder of tables: name it with -o")
-    if not (len(sources) == 1 and is_result(sources[0])):
+    if sys.stderr.isatty() and not (len(sources) == 1 and is_result(sources[0])):
         announce_compilation(engine=True)
     with (
+        publishing(format_, None if output is None else Path(output), force=force) as publish,
         progress("ingest") as advance,
         reported(
             list(sources), baseline=baseline, keep=keep, force=force, strategies=strategies or (), locks=lock or (),
@@ -85,7 +87,7 @@ def run(
             strict=strict, progress=advance, step=say_step,
         ) as (document, result),
     ):  # fmt: skip
-        publish(document, result, format_, None if output is None else Path(output), force=force)
+        publish(document, result)
     if format_ != "table" or output is not None:
         report_settings(document["assumptions"])
     warn_of_damage(document["trace"])

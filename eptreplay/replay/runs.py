@@ -17,7 +17,7 @@ from eptreplay.replay import rows as r
 from eptreplay.replay import tally as y
 from eptreplay.replay.program import Numbers, Program, number_workload
 from eptreplay.replay.results import columns_table, is_replaceable_result, rows_table, write_result
-from eptreplay.replay.simulate import Detail, simulate
+from eptreplay.replay.simulate import Detail, check_strategy, simulate
 from eptreplay.replay.unknown import consequences
 from eptreplay.strategies.registry import find_strategies
 from eptreplay.strategies.strategy import Strategy
@@ -91,8 +91,11 @@ def plan(
         raise unknown_choice("--detail", detail, DETAILS)
     if seeds < 1 or not 0 <= seed <= LARGEST_SEED - seeds:
         raise UsageError(f"--seed {seed} --seeds {seeds}: expected seeds from 0 to {LARGEST_SEED - 1}, one at least")
+    found = find_strategies(strategies or DEFAULT_STRATEGIES)
+    for strategy in found:
+        check_strategy(strategy)
     return Plan(
-        tuple(find_strategies(strategies or DEFAULT_STRATEGIES)),
+        tuple(found),
         tuple(dict.fromkeys(locks)) or (DEFAULT_LOCK,),
         tuple(find_profiles(profiles or (DEFAULT_PROFILE,))),
         tuple(range(seed, seed + seeds)),

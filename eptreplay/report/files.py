@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import InputError
@@ -37,4 +38,6 @@ def write_tables(result: str | os.PathLike[str], folder: Path) -> None:
             table = pq.read_table(result_file(Path(result), name))
         except FileNotFoundError:
             raise InputError(f"{result_file(Path(result), name)}: missing, so the result is incomplete") from None
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{result_file(Path(result), name)}: cannot be read: {error}") from None
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")

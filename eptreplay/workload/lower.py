@@ -287,7 +287,8 @@ def _wakes(records: r.Records, rows: Draft) -> Edges:
     """Return for each wake-up of a vCPU the row at which it happened and the SWITCH_IN that follows it."""
     at = np.flatnonzero(records.what == r.WOKEN)
     row = np.searchsorted(rows["at"], at, side="right") - 1
-    there = (row >= 0) & (rows["pcpu"][np.maximum(row, 0)] == records.pcpu[at])
+    there = row >= 0
+    there[there] = rows["pcpu"][row[there]] == records.pcpu[at[there]]
     at, row = at[there], row[there]
     word = records.w[0][at].astype(np.int64)
     switches = np.flatnonzero(rows["op"] == s.SWITCH_IN)

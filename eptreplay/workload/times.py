@@ -16,8 +16,10 @@ LONGEST_NS = 1 << 60
 def to_ns(ticks: NDArray[np.int64], hz: int) -> NDArray[np.int64]:
     """Return ticks as nanoseconds, rounded down, for any span without overflow; LONGEST_NS at most."""
     seconds, rest = np.divmod(ticks, hz)
-    longest = LONGEST_NS // NANOSECONDS
-    ns: NDArray[np.int64] = np.minimum(seconds, longest) * NANOSECONDS + rest * NANOSECONDS // hz
+    ns = np.minimum(seconds, LONGEST_NS // NANOSECONDS + 1)
+    for _ in range(3):  # three digits at a time: the product with all nine would not fit
+        digits, rest = np.divmod(rest * 1000, hz)
+        ns = ns * 1000 + digits
     return np.minimum(ns, LONGEST_NS)
 
 

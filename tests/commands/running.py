@@ -49,12 +49,19 @@ def command(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None =
 
 
 def start(
-    *arguments: object, stdin: int | IO[bytes] = subprocess.DEVNULL, measured: bool = True
+    *arguments: object,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    measured: bool = True,
+    env: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command line whose end is not waited for; ``measured``: for coverage, where that is taken."""
-    env = {name: value for name, value in ENVIRONMENT.items() if measured or not name.startswith("COVERAGE_")}
+    kept = {name: value for name, value in ENVIRONMENT.items() if measured or not name.startswith("COVERAGE_")}
     return subprocess.Popen(
-        [*EPTREPLAY, *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        [*EPTREPLAY, *map(str, arguments)],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**kept, **(env or {})},
     )
 
 

@@ -13,6 +13,7 @@ from tests.golden.reports import FOLDER, SUFFIX, golden_file, report_on
 SHIPPED = sorted(TRACES.glob(f"*{SUFFIX}"))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("recording", SHIPPED, ids=lambda path: path.name)
 def test_the_report_is_the_golden_one(recording: Path) -> None:
     assert report_on(recording) == json.loads(golden_file(recording).read_text())

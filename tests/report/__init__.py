@@ -1,0 +1,1 @@
+"""What the package ``eptreplay.report`` says about results."""

@@ -1,0 +1,147 @@
+"""Lowering recordings that the encoder has made, and what holds for every workload whatever the recording."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eptreplay.machine.profile import load_profile
+from eptreplay.replay.program import number_workload
+from eptreplay.replay.simulate import Outcome, simulate
+from eptreplay.strategies.registry import STRATEGIES
+from eptreplay.workload import schema as s
+from eptreplay.workload.lower import lower
+from eptreplay.workload.schema import workload_schema
+from eptreplay.workload.workload import Workload, workload_table
+from eptreplay.xentrace.encode import Trace
+from tests.trace.made_recordings import dataset
+
+Row = dict[str, Any]
+GHZ = 1_000_000_000
+"""With as many ticks per second a TSC is a number of nanoseconds."""
+COSTS = {name: load_profile(name).costs() for name in ("zero", "two-socket")}
+
+
+def lowered(folder: Path, *recordings: Trace | bytes, tsc_hz: int = GHZ) -> Workload:
+    """Return the workload of recordings; their TSCs count nanoseconds unless something else is said."""
+    return lower(dataset(folder, *recordings, events="ept", tsc_hz=tsc_hz))
+
+
+def table(workload: Workload) -> list[Row]:
+    """Return the rows of a workload as ``workload.parquet`` has them, None for null."""
+    rows: list[Row] = workload_table(workload).to_pylist()
+    return rows
+
+
+def rows_of(workload: Workload, *ops: str, pcpu: int | None = None) -> list[Row]:
+    """Return the rows of some operations, on one pCPU or all."""
+    return [row for row in table(workload) if row["op"] in ops and pcpu in (None, row["pcpu"])]
+
+
+def columns(rows: list[Row], *names: str) -> list[tuple[Any, ...]]:
+    """Return some columns of rows."""
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def holds_of(workload: Workload) -> list[tuple[Any, ...]]:
+    """Return each hold: pCPU, domain, view, cause, begin and end in ns, and the writes that lie in it alone.
+
+    A write is (gfn, order, old type, new type, cause, origin).
+    """
+    holds: dict[int, list[Any]] = {}
+    for row, t in zip(table(workload), workload.t_ns.tolist(), strict=True):
+        if row["op"] == "HOLD_BEGIN":
+            holds[row["hold"]] = [row["pcpu"], row["p2m_dom"], row["p2m_view"], row["cause"], t, None]
+        elif row["op"] == "HOLD_END":
+            holds[row["hold"]][5] = t
+        elif row["op"] == "SET":
+            holds[row["hold"]].append(
+                tuple(row[name] for name in ("gfn", "order", "old_type", "new_type", "cause", "origin"))
+            )
+    return [tuple(hold) for hold in holds.values()]
+
+
+def shares(workload: Workload) -> dict[str, tuple[int, int]]:
+    """Return how many operations each rule made, of how many records."""
+    found: dict[str, tuple[int, int]] = {}
+    for share in workload.shares:
+        assert share.rule not in found
+        found[share.rule] = share.operations, share.records
+    return found
+
+
+def outcome(workload: Workload, strategy: str = "deferred", unseen: str = "present", profile: str = "zero") -> Outcome:
+    """Return what a replay of a workload counts."""
+    return simulate(workload, *number_workload(workload, unseen), STRATEGIES[strategy], COSTS[profile])
+
+
+def check(workload: Workload) -> None:
+    """Assert what holds for every workload."""
+    begin, size = workload.begin, workload.rows
+    assert begin[0] == 0
+    assert begin[-1] == size
+    assert (np.diff(begin) > 0).all()
+    assert (np.diff(workload.pcpus) > 0).all()
+    assert (workload.gap_ns >= 0).all()
+    for first, end in pairwise(begin.tolist()):
+        assert (np.cumsum(workload.gap_ns[first:end]) == workload.t_ns[first:end]).all()
+        _check_holds(workload, first, end)
+    begins = workload.hold[workload.op == s.HOLD_BEGIN]
+    assert np.unique(begins).size == begins.size
+    _check_edges(workload)
+    bounded = workload.not_after_ns >= 0
+    assert (bounded == (workload.not_before_ns >= 0)).all()
+    assert (workload.not_before_ns <= workload.not_after_ns).all()
+    assert (workload.origin[bounded] == s.INFERRED).all()
+    _check_table(workload)
+
+
+def _check_holds(workload: Workload, first: int, end: int) -> None:
+    """Assert that holds of a pCPU nest, and that every write lies in a hold of the p2m that it writes."""
+    stack: list[tuple[int, tuple[int, int]]] = []
+    chosen = np.isin(workload.op[first:end], (s.HOLD_BEGIN, s.SET, s.HOLD_END))
+    for row in (np.flatnonzero(chosen) + first).tolist():
+        p2m = int(workload.p2m_dom[row]), int(workload.p2m_view[row])
+        if workload.op[row] == s.HOLD_BEGIN:
+            stack.append((int(workload.hold[row]), p2m))
+            continue
+        assert stack, f"row {row}: not in a hold"
+        assert int(workload.hold[row]) == stack[-1][0], f"row {row}: not the innermost hold"
+        if workload.op[row] == s.HOLD_END:
+            assert stack.pop()[1] == p2m
+        else:
+            assert p2m in {held for _, held in stack}, f"row {row}: the lock of {p2m} is not held"
+    assert not stack
+
+
+def _check_edges(workload: Workload) -> None:
+    """Assert that edges come from other pCPUs and end outside holds, and that nothing waits for itself."""
+    size = workload.rows
+    owner = np.repeat(np.arange(workload.pcpus.size), np.diff(workload.begin))
+    target = np.flatnonzero(workload.edge >= 0)
+    source = workload.edge[target]
+    assert (source < size).all()
+    assert (owner[source] != owner[target]).all()
+    depth = np.cumsum((workload.op == s.HOLD_BEGIN).astype(np.int64) - (workload.op == s.HOLD_END))
+    assert (depth[target] - (workload.op[target] == s.HOLD_BEGIN) == 0).all()
+    edge, ends, at = workload.edge.tolist(), workload.begin[1:].tolist(), workload.begin[:-1].tolist()
+    owners, reached = owner.tolist(), list(at)
+    moved = True
+    while moved:
+        moved = False
+        for c, end in enumerate(ends):
+            while reached[c] < end and (edge[reached[c]] < 0 or edge[reached[c]] < reached[owners[edge[reached[c]]]]):
+                reached[c] += 1
+                moved = True
+    assert reached == ends, "rows wait for each other"
+
+
+def _check_table(workload: Workload) -> None:
+    found = workload_table(workload)
+    assert found.schema == workload_schema()
+    found.validate(full=True)
+    for field in found.schema:
+        assert field.nullable or not found[field.name].null_count, field.name

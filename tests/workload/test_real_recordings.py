@@ -1,0 +1,143 @@
+"""What the rules make of recordings of real hosts, against what is known of how each was made."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import eptreplay
+from eptreplay.workload import schema as s
+from eptreplay.workload.rules import CAUSE_NUMBERS
+from tests.oracles.hist import read_readme
+from tests.oracles.migration import SET_P2M_ENTRY, records
+from tests.recordings.choice import EVERY
+from tests.workload.conftest import Lower
+from tests.workload.lowering import check, shares
+
+DECREASE, POPULATE, ZERO_RECLAIM = 0x10F005, 0x10F010, 0x10F011
+CPU_CHANGE = 0x1F003
+INVALID, POD = 1, 6
+
+every = pytest.mark.parametrize(
+    "name",
+    ["r04", "r22", *(pytest.param(name, marks=pytest.mark.recordings) for name in EVERY)],
+)
+
+
+def find(folder: Path, name: str) -> Path:
+    """Return the file of a recording."""
+    [path] = folder.glob(f"{name}-*.xentrace.xz")
+    return path
+
+
+@every
+def test_it_is_a_workload(real: Lower, name: str) -> None:
+    check(real(name))
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize("name", EVERY)
+def test_every_recorded_write_is_a_write_of_the_workload(real: Lower, recordings: Path, name: str) -> None:
+    row = read_readme((recordings / "README.md").read_text())[find(recordings, name).name.partition(".")[0]]
+    workload = real(name)
+    recorded = (workload.op == s.SET) & (workload.origin == s.FROM_RECORD)
+    assert recorded.sum() == row["P2M"]
+    assert Counter(workload.p2m_dom[recorded].tolist()) == row.p2m.doms
+    assert Counter(workload.new_type[recorded].tolist()) == row.p2m.types
+    assert Counter(workload.order[recorded].tolist()) == row.p2m.orders
+    # An AMD host traces every write: nothing is left to infer.
+    assert not ((workload.op == s.SET) & (workload.origin == s.INFERRED)).any()
+
+
+@every
+def test_rules_take_each_record_once(real: Lower, traces: Path, request: pytest.FixtureRequest, name: str) -> None:
+    folder = traces if name in ("r04", "r22") else request.getfixturevalue("recordings")
+    found = eptreplay.scan_xentrace(find(folder, name)).select("event", "w0").collect()
+    about = [SET_P2M_ENTRY, DECREASE, POPULATE, ZERO_RECLAIM, 0x10F012, 0x82021]
+    faults = pl.col("event").is_in([0x81002, 0x81102]) & (pl.col("w0") == 0x400)
+    texts = found.filter(pl.col("event").is_in(about) | faults).height
+    assert sum(taken for _, taken in shares(real(name)).values()) == texts
+
+
+def test_a_guest_that_was_cleaned_six_times_was_cleaned_six_times(real: Lower) -> None:
+    """What libxenctrl did to r04: log-dirty mode on, six times clean, 300 ms apart, peek, off."""
+    workload = real("r04")
+    cleans = workload.op == s.LOGDIRTY_CLEAN
+    assert cleans.sum() == 6
+    assert (workload.op == s.GLOBAL_CHANGE).sum() == 1
+    assert set(workload.origin[cleans].tolist()) == {s.INFERRED}
+    low, high = np.sort(workload.not_before_ns[cleans]), np.sort(workload.not_after_ns[cleans])
+    assert (low <= high).all()
+    # Each happened somewhere between two times, and the next one a pause of 300 ms after it had ended.
+    for number in range(5):
+        assert high[number + 1] - low[number] > 300_000_000
+        assert low[number + 1] - high[number] < 400_000_000
+
+
+@pytest.mark.recordings
+def test_a_removal_that_failed_writes_nothing(real: Lower) -> None:
+    workload = real("r16")
+    assert shares(workload)["removal_without_write"] == (1, 1)
+    assert shares(workload)["removal"][0] == 1944
+    removed = (workload.op == s.SET) & (workload.cause == CAUSE_NUMBERS["decrease"])
+    assert removed.sum() == 1944
+
+
+@pytest.mark.recordings
+def test_records_of_a_populate_on_demand_boot_are_folded(real: Lower, recordings: Path) -> None:
+    pairs = pairs_of(lzma.decompress(find(recordings, "r01").read_bytes()))
+    assert pairs == {"removal": 32708, "removal around a reclaim": 60, "populate": 16354, "reclaim": 17898}
+    workload = real("r01")
+    causes = Counter(workload.cause[workload.op == s.SET].tolist())
+    holds = Counter(workload.cause[workload.op == s.HOLD_BEGIN].tolist())
+    assert shares(workload)["removal"] == (32768, 2 * 32708 + 4 * 60)
+    assert holds[CAUSE_NUMBERS["decrease"]] == causes[CAUSE_NUMBERS["decrease"]] == 32768
+    assert shares(workload)["pod_fault"][0] == holds[CAUSE_NUMBERS["pod_fault"]] == 16354
+    assert causes[CAUSE_NUMBERS["pod_fault"]] == 16354
+    # Pages that were taken back, and those that were unmapped, looked at, and put back.
+    reclaimed = (workload.op == s.SET) & (workload.cause == CAUSE_NUMBERS["pod_reclaim"])
+    restored = reclaimed & (workload.new_type != POD)
+    assert reclaimed.sum() == 17898 + 2 * restored.sum()
+
+
+def pairs_of(data: bytes) -> Counter[str]:
+    """Count records that tell of one operation, by hand: those of a pCPU directly behind each other, of one frame."""
+    found: Counter[str] = Counter()
+    last: dict[int, list[tuple[int, int, int]]] = {}
+    for pcpu, event, words in records(data):
+        if event == CPU_CHANGE:
+            continue
+        gfn = words[0] | words[1] << 32 if len(words) > 1 else 0
+        kind = words[4] if event == SET_P2M_ENTRY else -1
+        order = words[5] >> 16 if event == SET_P2M_ENTRY else 0
+        before = [*last.get(pcpu, []), (event, gfn >> order << order, kind)]
+        match before[-4:]:
+            case [*_, (e1, g1, _), (e2, g2, t2)] if (e1, e2, t2) == (DECREASE, SET_P2M_ENTRY, INVALID) and g1 == g2:
+                found["removal"] += 1
+            case [(e1, g1, _), (_, _, t2), (e3, _, _), (e4, g4, t4)] if (e1, t2, e3) == (DECREASE, POD, ZERO_RECLAIM):
+                assert (e4, g4, t4) == (SET_P2M_ENTRY, g1, INVALID)
+                found["removal around a reclaim"] += 1
+        match before[-2:]:
+            case [(e1, g1, t1), (e2, g2, _)] if e1 == SET_P2M_ENTRY:
+                if e2 == POPULATE and t1 == 0:
+                    assert 0 <= g2 - g1 < 512
+                    found["populate"] += 1
+                elif e2 == ZERO_RECLAIM and t1 == POD:
+                    assert g1 == g2
+                    found["reclaim"] += 1
+        last[pcpu] = before[-3:]
+    return found
+
+
+def test_the_words_of_a_write_are_where_the_hand_count_looks() -> None:
+    words = struct.pack("<6I", 5, 1, 7, 0, POD, 9 << 16 | 3)
+    header = struct.pack("<I", SET_P2M_ENTRY | 6 << 28)
+    [(pcpu, event, found)] = records(header + words)
+    assert (pcpu, event) == (-1, SET_P2M_ENTRY)
+    assert (found[0] | found[1] << 32, found[4], found[5] >> 16, found[5] & 0xFFFF) == ((1 << 32) + 5, POD, 9, 3)
