@@ -52,6 +52,10 @@ COST_FIELDS = {
 """Where the numbers of a profile stand in the array ``cost``."""
 
 
+MOST_NODES = 1 << 20
+"""EPT tables of all p2ms together, 4 KiB each: enough for 2 TiB in pages of 4 KiB."""
+
+
 class Detail(NamedTuple):
     """How many broadcasts, acknowledgements and INVEPTs are to be listed one by one."""
 
@@ -81,10 +85,7 @@ def simulate(
     Raises UsageError if the decision function does not compile, or returns what is no decision; InputError if the
     recording makes pCPUs wait for each other for ever.
     """
-    if strategy.call_lock != "serial":
-        raise UsageError(
-            f"strategy {strategy.name}: call_lock {strategy.call_lock!r} is not modelled yet, only 'serial'"
-        )
+    check_strategy(strategy)
     host = _new_host(workload, numbers, program, strategy, costs)
     tally = _new_tally(numbers, detail)
     run(host, tally, program, compiled_decision(strategy))
@@ -92,9 +93,24 @@ def simulate(
     return Outcome(numbers, tally, host)
 
 
+def check_strategy(strategy: Strategy) -> None:
+    """Raise UsageError if a strategy cannot be replayed: its decision function does not compile, or asks too much."""
+    if strategy.call_lock != "serial":
+        raise UsageError(
+            f"strategy {strategy.name}: call_lock {strategy.call_lock!r} is not modelled yet, only 'serial'"
+        )
+    if strategy.decide is not None:
+        compiled_decision(strategy)
+
+
 def _new_host(
     workload: Workload, numbers: Numbers, program: Program, strategy: Strategy, costs: dict[str, int]
 ) -> Host:
+    if numbers.nodes > MOST_NODES:
+        raise InputError(
+            f"the writes lie all over the guests' memory: {numbers.nodes} EPT tables for"
+            f" {program.sets.shape[0]} writes, expected at most {MOST_NODES}; is this the output of xentrace?"
+        )
     pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
     words = words_for(pcpus)
     times, tree = new_clock(pcpus)

@@ -266,7 +266,12 @@ def test_a_dataset_that_is_there_already_is_not_kept_again(here: Run, places: di
 
 
 @pytest.mark.parametrize(
-    "line", ["{recording} --strict", "{recording} -s {made}/uncompiled.py:MINE", "{recording} --keep kept --strict"]
+    "line",
+    [
+        "{recording} --strict",
+        pytest.param("{recording} -s {made}/uncompiled.py:MINE", marks=pytest.mark.compiled),
+        "{recording} --keep kept --strict",
+    ],
 )
 def test_nothing_is_left_after_an_error(here: Run, places: dict[str, Path], line: str) -> None:
     if "strict" in line:

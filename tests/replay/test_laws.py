@@ -10,15 +10,16 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import eptreplay
+from eptreplay.errors import InputError
 from eptreplay.replay import replay
-from tests.conftest import Unpack
+from tests.conftest import TRACES, Unpack
 from tests.replay.results import STRATEGIES, Guest, Tables, replayed, run, tables_of
 from tests.trace.made_recordings import GHZ, dataset, files_of
 
 PROFILES = ("zero", "two-socket")
 MODES = ["guest_ns", "xen_ns", "spin_ns", "idle_ns", "unknown_ns"]
 RECORDINGS = [
-    "r04",
+    pytest.param("r04", marks=pytest.mark.compiled),
     "made",
     "made without entries",
     pytest.param("r12", marks=pytest.mark.compiled),
@@ -184,6 +185,7 @@ def test_who_broadcasts_when(results: Results, name: str) -> None:
         assert not tables["broadcasts"].filter(run=deferred["run"])["under_lock"].any()
 
 
+@pytest.mark.compiled
 def test_a_real_recording_has_something_to_compare(results: Results) -> None:
     assert run(results.of("made"), "eager", profile="zero")["broadcasts"] > 10
     assert run(results.of("made"), "vmenter", profile="zero")["vmenter_invepts"] > 10
@@ -193,6 +195,7 @@ def test_a_real_recording_has_something_to_compare(results: Results) -> None:
 # What recordings cannot tell
 
 
+@pytest.mark.compiled
 def test_without_runstates_nobody_knows_whom_a_broadcast_meets(results: Results) -> None:
     tables = results.of("r04")
     assert tables["workload"]["run_vcpu"].null_count() == tables["workload"].height
@@ -257,7 +260,7 @@ def test_broadcasts_are_counted_for_both_assumptions(tmp_path: Path, unseen: str
 # Byte for byte
 
 
-@pytest.mark.parametrize("recording", ["r04", "made"])
+@pytest.mark.parametrize("recording", [pytest.param("r04", marks=pytest.mark.compiled), "made"])
 def test_results_are_the_same_whatever_the_number_of_threads(tmp_path: Path, unpacked: Unpack, recording: str) -> None:
     if recording == "made":
         made = dataset(tmp_path, Guest(0, 1, 2).busy(0, 1, 2).trace, events="ept", tsc_hz=GHZ)
@@ -311,3 +314,11 @@ def test_one_more_pcpu_that_idles_changes_nothing(tmp_path: Path, profile: str) 
         assert_frame_equal(one[table], other[table])
     assert_frame_equal(one["pcpus"], other["pcpus"].filter(pl.col("pcpu") != 7))
     assert set(other["pcpus"].filter(pcpu=7)["guest_ns"]) == {0}
+
+
+@pytest.mark.compiled
+def test_more_tables_than_a_host_can_have_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("eptreplay.replay.simulate.MOST_NODES", 3)
+    with pytest.raises(InputError, match=r"the writes lie all over the guests' memory: .* expected at most 3"):
+        replay(next(TRACES.glob("r04*")), tmp_path / "result")
+    assert not (tmp_path / "result").exists()

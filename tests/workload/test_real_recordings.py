@@ -26,7 +26,11 @@ INVALID, POD = 1, 6
 
 every = pytest.mark.parametrize(
     "name",
-    ["r04", "r22", *(pytest.param(name, marks=pytest.mark.recordings) for name in EVERY)],
+    [
+        "r04",
+        pytest.param("r22", marks=pytest.mark.compiled),
+        *(pytest.param(name, marks=pytest.mark.recordings) for name in EVERY),
+    ],
 )
 
 
