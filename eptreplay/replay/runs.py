@@ -27,7 +27,7 @@ from eptreplay.trace.ingest import ingest
 from eptreplay.trace.summary import Document
 from eptreplay.workload.lower import lower
 from eptreplay.workload.schema import INTERPOLATED
-from eptreplay.workload.workload import Workload, workload_table
+from eptreplay.workload.workload import Workload, shares_document, workload_table
 from eptreplay.xentrace.reader import Progress
 
 DEFAULT_STRATEGIES = ("eager", "vmenter", "deferred")
@@ -274,7 +274,7 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
             }
             for domain in workload.domains
         ],
-        "rules": [{"rule": x.rule, "operations": x.operations, "records": x.records} for x in workload.shares],
+        "rules": shares_document(workload.shares),
         "interpolated_share": _share(workload),
         "damage": source["damage_total"],
         "missing": source["missing"],

@@ -16,6 +16,7 @@ from eptreplay.trace.summary import Document
 from eptreplay.trace.tables import events_batch
 from eptreplay.workload import records as r
 from eptreplay.workload.lower import infer_writes
+from eptreplay.workload.workload import shares_document
 from eptreplay.xentrace.columns import Columns, columns_of, rows_of
 from eptreplay.xentrace.reader import Batch, Progress
 
@@ -47,7 +48,7 @@ def info(
         **document["p2m"],
         "sets": document["p2m"]["recorded"] + inference.inferred,
         "inferred": inference.inferred,
-        "rules": [{"rule": x.rule, "operations": x.operations, "records": x.records} for x in inference.shares],
+        "rules": shares_document(inference.shares),
     }
     return {**document, "p2m": p2m}
 

@@ -17,7 +17,7 @@ from eptreplay.workload import schema as s
 from eptreplay.workload.cleans import find_unseen
 from eptreplay.workload.draft import Draft, Drafts, take
 from eptreplay.workload.edges import Edges, find_edges
-from eptreplay.workload.episodes import find_episodes, first_of_pcpu
+from eptreplay.workload.episodes import Episodes, find_episodes, first_of_pcpu
 from eptreplay.workload.holds import Folding, add_operations, fold
 from eptreplay.workload.letters import spell
 from eptreplay.workload.old_state import NONE, TABLE, earlier_types
@@ -37,9 +37,7 @@ def lower(dataset: str | os.PathLike[str]) -> Workload:
 
 def lower_records(records: r.Records, manifest: dict[str, Any]) -> Workload:
     """Return the workload of records; ``manifest``: the document of ``info``, of which vendor and TSC are needed."""
-    vendor = _vendor(records, manifest["vendor"])
-    episodes = find_episodes(records)
-    folding = fold(records, spell(records, episodes, vendor), vendor)
+    episodes, folding = _fold(records, manifest["vendor"])
     only_dom = _only_domain(records)
     drafts = Drafts()
     add_scheduling(drafts, records, episodes, only_dom)
@@ -84,13 +82,18 @@ class Inference(NamedTuple):
 
 def infer_writes(records: r.Records, vendor: str | None) -> Inference:
     """Apply the rules, and nothing else."""
-    known = _vendor(records, vendor)
-    folding = fold(records, spell(records, find_episodes(records), known), known)
+    _, folding = _fold(records, vendor)
     drafts = Drafts()
     add_operations(drafts, folding, _only_domain(records))
     rows = drafts.collect()
     inferred = (rows["op"] == s.SET) & (rows["origin"] == s.INFERRED)
     return Inference(int(inferred.sum()), _shares(folding))
+
+
+def _fold(records: r.Records, vendor: str | None) -> tuple[Episodes, Folding]:
+    """Return what lies between VM exits and entries, and what the rules of the vendor make of the records."""
+    known, episodes = _vendor(records, vendor), find_episodes(records)
+    return episodes, fold(records, spell(records, episodes, known), known)
 
 
 def _vendor(records: r.Records, vendor: str | None) -> str:
@@ -195,13 +198,10 @@ def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[n
     order = np.lexsort((when, place))
     unseen = type(unseen)(*(column[order] for column in unseen))
     place, when, begin = place[order], when[order], begin[order]
-    new = {name: np.repeat(column[:1], place.size) for name, column in rows.items()}
-    for name, column in new.items():
-        column[:] = 0 if column.dtype.kind == "u" else NONE
-        if name in unseen._fields:
-            column[:] = getattr(unseen, name)
-    new["origin"][:], new["time_origin"][:], new["count"][:] = s.INFERRED, s.INTERPOLATED, 1
-    new["p2m_view"][:], new["depth"][:] = s.HOST_VIEW, 0
+    new = _inferred_rows(rows, place.size)
+    for name in new.keys() & set(unseen._fields):
+        new[name][:] = getattr(unseen, name)
+    new["time_origin"][:], new["p2m_view"][:] = s.INTERPOLATED, s.HOST_VIEW
     new["cause"][:] = rule.CAUSE_NUMBERS["logdirty_global"]
     new["new_type"][:] = RAM_LOGDIRTY
     follows = place > begin
@@ -210,6 +210,13 @@ def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[n
     # Where nothing was recorded on the pCPU before, it belongs to the record behind it.
     new["at"][~follows] = rows["at"][np.minimum(place[~follows], size - 1)]
     return _insert(rows, t_ns, place, new, when)
+
+
+def _inferred_rows(rows: Draft, size: int) -> Draft:
+    """Return rows that no record stands for, outside of holds; all that is not said of them is unknown."""
+    new = {name: np.full(size, 0 if c.dtype.kind == "u" else NONE, c.dtype) for name, c in rows.items()}
+    new["origin"][:], new["count"][:], new["depth"][:] = s.INFERRED, 1, 0
+    return new
 
 
 def _insert(
@@ -314,13 +321,10 @@ def _with_edges(rows: Draft, t_ns: NDArray[np.int64], edges: Edges) -> tuple[Dra
     place, source = edges.target[~last], edges.source[~last]
     if not place.size:
         return rows, t_ns
-    new = {name: np.repeat(column[:1], place.size) for name, column in rows.items()}
-    for name, column in new.items():
-        column[:] = 0 if column.dtype.kind == "u" else NONE
-        if name in ("pcpu", "run_dom", "run_vcpu", "time_origin", "at"):
-            column[:] = rows[name][place]
-    new["op"][:], new["edge"][:], new["origin"][:] = s.WAIT, source, s.INFERRED
-    new["count"][:], new["depth"][:] = 1, 0
+    new = _inferred_rows(rows, place.size)
+    for name in ("pcpu", "run_dom", "run_vcpu", "time_origin", "at"):
+        new[name][:] = rows[name][place]
+    new["op"][:], new["edge"][:] = s.WAIT, source
     return _insert(rows, t_ns, place, new, t_ns[place])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,7 @@ def what_records_are(event: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return np.where(ids[found] == event, whats[found], np.uint8(OTHER))
 
 
+@cache
 def _what_by_event() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Return event ids, ascending, and what each of them is."""
     pairs = {by_name(name).id: what for name, what in _BY_EVENT.items()}

@@ -41,6 +41,11 @@ class Share(NamedTuple):
     about: str
 
 
+def shares_document(shares: tuple[Share, ...]) -> list[dict[str, str | int]]:
+    """Return what rules did as ``info`` and results have it."""
+    return [{"rule": x.rule, "operations": x.operations, "records": x.records} for x in shares]
+
+
 class Workload(NamedTuple):
     """Rows in the order of ``workload.parquet``: by pCPU, then in program order. Unknown numbers are -1.
 
