@@ -11,11 +11,10 @@ from typing import Any
 
 from eptreplay.errors import UsageError
 from eptreplay.replay.results import is_replaceable_result, is_result
-from eptreplay.replay.runs import Plan, Step, plan, replay_dataset
+from eptreplay.replay.runs import Plan, Step, as_dataset, plan, replay_dataset
 from eptreplay.report.summary import Document, check_baseline, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset
-from eptreplay.trace.ingest import ingest
 from eptreplay.xentrace.reader import Progress
 
 TRACE, RESULT = "trace", "result"
@@ -105,13 +104,7 @@ def _in_folder(
     """Ingest where that is needed, replay, and report; both datasets are made in ``folder``."""
     chosen: Plan = plan(**wanted)
     check_baseline(baseline, [strategy.name for strategy in chosen.strategies])
-    dataset = Path(paths[0])
-    if len(paths) == 1 and dataset.is_dir():
-        if xen is not None or tsc_hz is not None:
-            raise UsageError(f"{dataset}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
-    else:
-        dataset = folder / TRACE
-        ingest(paths, dataset, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
+    dataset = as_dataset(paths, folder / TRACE, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
     result = folder / RESULT
     result.mkdir()
     replay_dataset(dataset, result, target / RESULT, chosen, threads=threads, step=step)

@@ -80,21 +80,26 @@ def table_names(folder: str | os.PathLike[str]) -> list[str]:
     return [name for name in (*RESULT_TABLES, WORKLOAD_TABLE) if name in manifest["tables"]]
 
 
+def read_table(folder: str | os.PathLike[str], table: str) -> pa.Table:
+    """Return a table of a result dataset; raises InputError if its file is missing or damaged."""
+    path = result_file(Path(folder), table)
+    if not path.is_file():
+        raise InputError(f"{path}: missing, so the result is incomplete; replay again")
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
 def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     """Return manifest and tables of a result dataset; raises InputError if it is none, or lost a file."""
     manifest = read_json(folder, RESULT_KIND, RESULT_SCHEMA, _KEYS)
     tables = {}
     for name in (name for name in RESULT_TABLES if name in manifest["tables"]):
-        path = result_file(Path(folder), name)
-        if not path.is_file():
-            raise InputError(f"{path}: missing, so the result is incomplete; replay again")
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: cannot be read: {error}") from None
+        table = tables[name] = read_table(folder, name)
         if missing := {column.name for column in RESULT_TABLES[name]} - set(table.schema.names):
+            path = result_file(Path(folder), name)
             raise InputError(f"{path}: expected the columns {', '.join(sorted(missing))} as well; replay again")
-        tables[name] = table
     for name in ("runs", "causes", "pcpus"):
         if name not in tables:
             raise InputError(f"{folder}: expected a table {name}; replay again")

@@ -90,10 +90,12 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
         "simulated_ns": int(total[y.SIMULATED]),
     }
     unknown = unknown_columns(workload.facts, run.strategy)
-    return {
-        column.name: None if is_unknown(column.name, unknown) else row.get(column.name)
-        for column in RESULT_TABLES["runs"]
-    }
+    return _known({column.name: row.get(column.name) for column in RESULT_TABLES["runs"]}, unknown)
+
+
+def _known(values: dict[str, Any], unknown: tuple[str, ...]) -> dict[str, Any]:
+    """Return values by column, with null where the recording cannot tell."""
+    return {name: None if is_unknown(name, unknown) else value for name, value in values.items()}
 
 
 def _spread(name: str, values: NDArray[np.int64]) -> dict[str, int | None]:
@@ -124,8 +126,8 @@ def cause_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
             values: dict[str, Any] = {column: int(measure[i, cause, at]) for column, at in counted.items()}
             values["p2m_sets_recorded"] = int((own & recorded).sum())
             values["p2m_sets_inferred"] = values["p2m_sets"] - values["p2m_sets_recorded"]
-            known = {column: None if is_unknown(column, unknown) else value for column, value in values.items()}
-            rows.append({"run": replayed.run.number, "p2m_dom": dom if dom >= 0 else None, "cause": name, **known})
+            who = {"run": replayed.run.number, "p2m_dom": dom if dom >= 0 else None, "cause": name}
+            rows.append({**who, **_known(values, unknown)})
     return rows
 
 
@@ -139,8 +141,7 @@ def pcpu_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
         values["ipis_received"] = int(tally.cpu[c, y.C_IPIS])
         values["invepts"] = int(tally.cpu[c, y.C_INVEPTS])
         values["drift_ns"] = int(tally.cpu[c, y.C_DRIFT])
-        known = {name: None if is_unknown(name, unknown) else value for name, value in values.items()}
-        rows.append({"run": replayed.run.number, "pcpu": pcpu, "irqoff_ns": None, **known})
+        rows.append({"run": replayed.run.number, "pcpu": pcpu, "irqoff_ns": None, **_known(values, unknown)})
     return rows
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from eptreplay.replay.unknown import consequences
 from eptreplay.strategies.registry import find_strategies
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.trace.atomic import staged, writing
-from eptreplay.trace.dataset import read_manifest
+from eptreplay.trace.dataset import dataset_among, read_manifest
 from eptreplay.trace.ingest import ingest
 from eptreplay.trace.summary import Document
 from eptreplay.workload.lower import lower
@@ -135,31 +134,27 @@ def replay(
     target = Path(output)
     with (
         staged(target, force=force, replaceable=is_replaceable_result, folder=True) as folder,
-        _dataset(source, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress) as dataset,
+        tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch,
     ):
+        dataset = as_dataset(source, Path(scratch) / "trace", xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
         return replay_dataset(dataset, folder, target, wanted, threads=threads, step=step)
 
 
-@contextmanager
-def _dataset(
+def as_dataset(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    folder: Path,
     *,
     xen: str | None,
     tsc_hz: int | None,
     strict: bool,
     progress: Progress | None,
-) -> Iterator[Path]:
-    """Yield a trace dataset: the one named, or a temporary one made of the files named."""
+) -> Path:
+    """Return the trace dataset that ``source`` names, or ``folder``, ingested from the files that it names."""
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    if len(paths) == 1 and os.path.isdir(paths[0]):  # noqa: PTH112 (Path.is_dir raises what opening it says better)
-        if xen is not None or tsc_hz is not None:
-            raise UsageError(f"{paths[0]}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
-        yield Path(paths[0])
-        return
-    with tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch:
-        dataset = Path(scratch) / "trace"
-        ingest(paths, dataset, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
-        yield dataset
+    if dataset := dataset_among(paths, xen=xen, tsc_hz=tsc_hz):
+        return dataset
+    ingest(paths, folder, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
+    return folder
 
 
 def replay_dataset(

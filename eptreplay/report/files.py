@@ -8,11 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eptreplay.errors import InputError
-from eptreplay.replay.results import result_file, table_names
+from eptreplay.replay.results import read_table, table_names
 from eptreplay.replay.schema import RUNS
 
 
@@ -34,10 +32,4 @@ def _cell(value: object) -> object:
 def write_tables(result: str | os.PathLike[str], folder: Path) -> None:
     """Write every table of a result dataset into a folder, one Parquet file each."""
     for name in table_names(result):
-        try:
-            table = pq.read_table(result_file(Path(result), name))
-        except FileNotFoundError:
-            raise InputError(f"{result_file(Path(result), name)}: missing, so the result is incomplete") from None
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{result_file(Path(result), name)}: cannot be read: {error}") from None
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+        pq.write_table(read_table(result, name), folder / f"{name}.parquet", compression="zstd")

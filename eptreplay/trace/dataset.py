@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eptreplay.errors import InputError
+from eptreplay.errors import InputError, UsageError
 from eptreplay.trace.schema import SCHEMA_VERSION, TABLES
 
 MANIFEST = "manifest.json"
@@ -70,6 +71,18 @@ def read_json(folder: str | os.PathLike[str], kind: str, newest: int, keys: set[
     if missing := keys - manifest.keys():
         raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))} as well; {_AGAIN[kind]}")
     return manifest
+
+
+def dataset_among(paths: Sequence[str | os.PathLike[str]], *, xen: str | None, tsc_hz: int | None) -> Path | None:
+    """Return the folder if ``paths`` name one dataset, None if they name files.
+
+    Raises UsageError for ``xen`` or ``tsc_hz`` with a dataset.
+    """
+    if len(paths) != 1 or not os.path.isdir(paths[0]):  # noqa: PTH112 (Path.is_dir raises what opening it says better)
+        return None
+    if xen is not None or tsc_hz is not None:
+        raise UsageError(f"{paths[0]}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
+    return Path(paths[0])
 
 
 def part_file(folder: Path, number: int) -> Path:

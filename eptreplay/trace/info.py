@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eptreplay.errors import DamageError, UsageError
-from eptreplay.trace.dataset import read_manifest
+from eptreplay.trace.dataset import dataset_among, read_manifest
 from eptreplay.trace.schema import SCHEMA_VERSION
 from eptreplay.trace.summary import Assumptions, DamageLog, Document, summarise
 from eptreplay.xentrace.decode import KEEP_EPT, KEEP_NONE
@@ -43,10 +43,8 @@ def read_info(
     if not paths:
         raise UsageError("nothing to read: name a xentrace file, - for standard input, or a dataset")
     assumptions = Assumptions.given(xen, tsc_hz)
-    if len(paths) == 1 and os.path.isdir(paths[0]):  # noqa: PTH112 (Path.is_dir raises what opening it says better)
-        if assumptions != Assumptions():
-            raise UsageError(f"{paths[0]}: --xen and --tsc-hz were fixed when it was ingested; ingest again with them")
-        return _of_dataset(paths[0], strict=strict)
+    if dataset := dataset_among(paths, xen=xen, tsc_hz=tsc_hz):
+        return _of_dataset(dataset, strict=strict)
     complete = full or not any(_is_large(path) for path in paths)
     wanted = sink if complete else None
     keep = KEEP_EPT if wanted else KEEP_NONE

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from eptreplay.trace.dataset import dataset_among
 from eptreplay.trace.info import read_info
 from eptreplay.trace.p2m import are_memory_records, p2m_batch
 from eptreplay.trace.schema import arrow_schema
@@ -41,8 +42,8 @@ def info(
     if document["p2m"] is None:
         return document
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    is_dataset = len(paths) == 1 and os.path.isdir(paths[0])  # noqa: PTH112 (as in read_info)
-    records = r.read_records(paths[0])[0] if is_dataset else gathered.records(document["xen"]["layout"])
+    dataset = dataset_among(paths, xen=xen, tsc_hz=tsc_hz)
+    records = r.read_records(dataset)[0] if dataset else gathered.records(document["xen"]["layout"])
     inference = infer_writes(records, document["vendor"])
     p2m = {
         **document["p2m"],
