@@ -41,8 +41,6 @@ MAP_FOREIGN = 14
 
 PRESENT = frozenset(t.number for t in TYPES if t.rights)
 """Types that grant a right, so that a change of such an entry needs an invalidation in Xen's eyes."""
-RAM = frozenset({RAM_RW, RAM_LOGDIRTY, RAM_RO})
-"""Types of pages that are the domain's own memory and present."""
 
 
 def is_upgrade(old: int, new: int) -> bool:
