@@ -1,8 +1,8 @@
 """Compilation of kernels with numba, and where the compiled code is kept.
 
 numba notices when the file of a cached kernel changes, but not when a function that it calls in another file does. So
-the cache directory carries a hash of all sources that kernels of one program consist of: any edit starts from an empty
-cache.
+the cache directory carries a hash of all sources that kernels of one program consist of, or take numbers from: any edit
+starts from an empty cache.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ PROGRAMS = {folder: folders for folders in (DECODER, ENGINE) for folder in folde
 MAIN_KERNELS = {DECODER: "decode.decode", ENGINE: "engine.run"}
 """The kernel that everything else of a program is compiled into: its file's name and its own."""
 
+CONSTANTS = {DECODER: (), ENGINE: ("causes.py", "p2m_types.py", "strategies/decision.py", "workload/schema.py")}
+"""Modules elsewhere whose numbers the kernels of a program contain."""
+
 CACHE_BYTES = 8 << 20
 """More than all compiled kernels take."""
 
@@ -35,6 +38,9 @@ _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 """Without the GIL; C rules for division; and without reference counting, which takes 20 times as long as the work of a
 kernel that takes arrays out of tuples. Kernels allocate nothing, so nothing needs to be counted.
 """
+
+_INSIDE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For what only kernels call: to be called from Python, each function would need code that takes its tuples apart."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,9 +54,11 @@ def _source_hash(folders: tuple[str, ...]) -> str:
     digest = hashlib.sha256(f"numba {numba.__version__}, bounds checks {config.BOUNDSCHECK}".encode())
     digest.update(_OWN_SOURCE)
     package = Path(__file__).parent
+    modules = [package / name for name in CONSTANTS[folders]]
     for folder in folders:
-        for module in sorted((package / folder).glob("*.py")):
-            digest.update(module.read_bytes())
+        modules += sorted((package / folder).glob("*.py"))
+    for module in modules:
+        digest.update(module.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -135,4 +143,9 @@ def part(function: F) -> F:
 
     For functions whose arguments are tuples of many arrays: passing those takes longer than what they do.
     """
-    return cast("F", numba.njit(forceinline=True, **_FLAGS)(function))
+    return cast("F", numba.njit(forceinline=True, **_FLAGS, **_INSIDE)(function))
+
+
+def piece(function: F) -> F:
+    """Compile ``function`` once, for all kernels that call it: what is rare, or large beside the cost of a call."""
+    return cast("F", numba.njit(**_FLAGS, **_INSIDE)(function))

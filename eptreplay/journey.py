@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from eptreplay.errors import UsageError
+from eptreplay.replay.plan import Plan, plan
 from eptreplay.replay.results import is_replaceable_result, is_result
-from eptreplay.replay.runs import Plan, Step, as_dataset, plan, replay_dataset
+from eptreplay.replay.runs import Step, as_dataset, replay_dataset
 from eptreplay.report.summary import Document, check_baseline, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset
@@ -33,9 +34,9 @@ def report(
 ) -> Document:
     """Return the report on xentrace files (several are one recording), a trace dataset, or a result dataset.
 
-    ``baseline``: the strategy that the others are compared with. ``keep``: a folder for the datasets that are made on
-    the way; without it they are temporary. Other options are those of ``eptreplay.replay``; a result dataset takes
-    none. Raises UsageError, InputError, DamageError, OutputError.
+    ``baseline``: the preset or strategy that the others are compared with. ``keep``: a folder for the datasets that are
+    made on the way; without it they are temporary. Other options are those of ``eptreplay.replay``; a result dataset
+    takes none. Raises UsageError, InputError, DamageError, OutputError.
     """
     with reported(source, baseline=baseline, keep=keep, force=force, **options) as (document, _):
         return document
@@ -71,12 +72,13 @@ def reported(
 
 _OPTIONS = {
     "strategies": "-s",
+    "presets": "--preset",
     "locks": "--lock",
     "profiles": "--profile",
     "tsc_hz": "--tsc-hz",
 }
 """How options are called on the command line, where that is not their name."""
-_DEFAULTS: dict[str, object] = {"seed": 0, "seeds": 1, "detail": "summary", "strict": False}
+_DEFAULTS: dict[str, object] = {"seed": 0, "seeds": 1, "detail": "summary", "paths": "4.21", "strict": False}
 _HARMLESS = ("progress", "step", "threads")
 
 
@@ -88,7 +90,7 @@ def _is_given(name: str, value: object) -> bool:
 
 
 def _in_folder(
-    paths: list[PathName],
+    sources: list[PathName],
     folder: Path,
     target: Path,
     baseline: str | None,
@@ -103,8 +105,8 @@ def _in_folder(
 ) -> Document:
     """Ingest where that is needed, replay, and report; both datasets are made in ``folder``."""
     chosen: Plan = plan(**wanted)
-    check_baseline(baseline, [strategy.name for strategy in chosen.strategies])
-    dataset = as_dataset(paths, folder / TRACE, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
+    check_baseline(baseline, chosen.labels)
+    dataset = as_dataset(sources, folder / TRACE, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
     result = folder / RESULT
     result.mkdir()
     replay_dataset(dataset, result, target / RESULT, chosen, threads=threads, step=step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -85,6 +86,19 @@ def test_the_cache_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest.
     empty = jit._source_hash(jit.DECODER)
     (package / "kernels.py").write_text("pass")
     assert len({before, empty, jit._source_hash(jit.DECODER)}) == 3
+
+
+def test_numbers_that_kernels_take_from_elsewhere_count_as_sources() -> None:
+    package = Path(jit.__file__).parent
+    for folders, constants in jit.CONSTANTS.items():
+        known = {f"eptreplay.{name.removesuffix('.py').replace('/', '.')}" for name in constants}
+        for module in [path for folder in folders for path in (package / folder).glob("*.py")]:
+            text = module.read_text()
+            if "@part" not in text and "@piece" not in text and "@kernel" not in text:
+                continue
+            for name in re.findall(r"^(?:from|import) (eptreplay\.\S+)(?: import (?!\())?", text, re.MULTILINE):
+                inside = name.split(".")[1] in {*folders, "jit"}
+                assert inside or name in known | {"eptreplay.strategies", "eptreplay.workload.workload"}, module
 
 
 def test_bounds_checks_have_a_cache_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import eptreplay
+from _ext.golden import FOLDER
 from _ext.pages import GENERATORS
 
 PACKAGE = Path(eptreplay.__file__).parent
@@ -35,10 +36,9 @@ class Generated(SphinxDirective):
         name, *arguments = self.arguments
         if name not in GENERATORS:
             raise self.error(f"no generator is called '{name}'; expected one of {', '.join(GENERATORS)}")
-        # Whatever changes in the package may change the text, so the page is read again.
-        for pattern in ("*.py", "*.toml"):
-            for path in PACKAGE.rglob(pattern):
-                self.env.note_dependency(str(path))
+        # Whatever changes in the package, or in the golden reports, may change the text, so the page is read again.
+        for path in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.toml"), *FOLDER.glob("*.json")):
+            self.env.note_dependency(str(path))
         return self.parse_text_to_nodes(GENERATORS[name](*arguments), allow_section_headings=True)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from _ext import profiles, results, rules, strategies
+from _ext import golden, paths, profiles, recording, results, rules, strategies
 from _ext.columns import columns_table
 from _ext.markdown import list_table
 from eptreplay.commands import app
 from eptreplay.trace.lacks import INVISIBLE, LACKS
-from eptreplay.trace.p2m import KINDS, MEMORY_EVENTS, NO_TABLE
+from eptreplay.trace.p2m import FIELDS, KINDS, MEMORY_EVENTS, NO_TABLE
 from eptreplay.trace.schema import TABLES
 from eptreplay.xentrace.catalogue import CLASSES, dom0op, extension, gen, hvm, hw, mem, pv, sched, shadow
 from eptreplay.xentrace.catalogue.document import catalogue_document
@@ -89,15 +89,19 @@ def table(name: str) -> str:
 
 
 def kinds() -> str:
-    """Return the values of the column ``kind`` of the table ``p2m``, and the event behind each."""
+    """Return the values of the column ``kind`` of the table ``p2m``, the event behind each and the columns it fills."""
     rows = []
     for event in MEMORY_EVENTS:
         kind = KINDS.get(event.name, event.name.lower())
         whose = (
             "null: the domain in the record owns the frame" if event.name in NO_TABLE else "the domain in the record"
         )
-        rows.append((f"`{kind}`", f"`{event.name}`", "the domain that ran" if event.name == "HVM_NPF" else whose))
-    return list_table(("kind", "event", "`p2m_dom`"), rows, (26, 40, 40))
+        names = dict.fromkeys(field.name for layout in event.layouts for field in layout.fields)
+        filled = {FIELDS[name]: name for name in names if FIELDS.get(name) not in (None, "p2m_dom")}
+        columns = [f"`{column}`" + (f" ({name})" if name != column else "") for column, name in filled.items()]
+        dom = "the domain that ran" if event.name == "HVM_NPF" else whose
+        rows.append((f"`{kind}`", f"`{event.name}`", dom, ", ".join(columns)))
+    return list_table(("kind", "event", "`p2m_dom`", "other columns"), rows, (22, 36, 30, 40))
 
 
 def damage_reasons() -> str:
@@ -175,7 +179,11 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "invisible": invisible,
     "verb": verb,
     "strategies": strategies.shipped,
+    "side-by-side": strategies.side_by_side,
+    "candidates": strategies.candidates,
+    "presets": strategies.presets,
     "switches": strategies.switches,
+    "asked": strategies.asked,
     "request": strategies.request,
     "decisions": strategies.decisions,
     "profile-fields": profiles.fields,
@@ -186,7 +194,16 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "evidence": results.evidence,
     "causes": results.causes,
     "p2m-types": results.p2m_types,
+    "masks": recording.masks,
+    "trace-points": recording.trace_points,
+    "extension-numbers": recording.numbers,
+    "accesses": recording.accesses,
+    "cause-sites": recording.cause_sites,
     "letters": rules.letters,
     "rules": rules.rules,
+    "paths": paths.paths,
+    "recorded-operations": golden.operations,
+    "recorded-runs": golden.runs,
+    "recorded-broadcasts": golden.broadcasts,
 }
 """Generators by the name that pages use."""

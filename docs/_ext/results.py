@@ -63,9 +63,12 @@ def gaps() -> str:
 
 def _concerned(gap: Gap) -> str:
     names = [strategy.name for strategy in STRATEGIES.values() if gap.concerns(strategy)]
-    if len(names) == len(STRATEGIES):
+    others = [name for name in STRATEGIES if name not in names]
+    if not others:
         return "all"
-    return ", ".join(f"`{name}`" for name in names)
+    all_but = len(others) < len(names)
+    listed = ", ".join(f"`{name}`" for name in (others if all_but else names))
+    return f"all but {listed}" if all_but else listed
 
 
 def _null_columns(prefixes: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from eptreplay import __version__
-from eptreplay.commands import events, export, info, ingest, profiles, replay, report, strategies
+from eptreplay.commands import events, export, info, ingest, presets, profiles, replay, report, strategies
 from eptreplay.commands.console import note
 from eptreplay.errors import EptreplayError, OutputError
 
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (report, ingest, info, replay, strategies, profiles, events, export):
+for verb in (report, ingest, info, replay, strategies, presets, profiles, events, export):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.run)
 
 

@@ -38,12 +38,24 @@ Strategies = Annotated[
         "-s",
         "--strategy",
         metavar="NAME",
-        help="strategy, or file.py:NAME, or all; may be repeated [default: eager vmenter deferred]",
+        help="strategy, or file.py:NAME, or all; may be repeated",
+    ),
+]
+Presets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="strategy and lock of a release; may be repeated [default, without -s: xen-4.6 xen-4.7 xen-4.22]",
     ),
 ]
 Locks = Annotated[
     list[str] | None,
-    typer.Option("--lock", metavar="NAME", help="policy of the p2m lock; may be repeated [default: queue]"),
+    typer.Option(
+        "--lock",
+        metavar="NAME",
+        help="policy of the p2m lock, also in place of a preset's; may be repeated [default: queue]",
+    ),
 ]
 Profiles = Annotated[
     list[str] | None,
@@ -57,6 +69,14 @@ Unseen = Annotated[
         "--unseen",
         metavar="present|absent",
         help="what entries were of which the recording tells nothing [default: present]",
+    ),
+]
+Paths = Annotated[
+    str,
+    typer.Option(
+        "--paths",
+        metavar="4.6|4.9|4.21",
+        help="Xen release whose way to write entries all rows have; 4.6 removes superpages page by page",
     ),
 ]
 Detail = Annotated[

@@ -53,10 +53,21 @@ def print_events(document: dict[str, Any]) -> None:
 
 
 def print_strategies(document: dict[str, Any]) -> None:
-    """Print strategies, each with its summary."""
+    """Print strategies, each with its summary, when it was in Xen's tree, and of a candidate what speaks for it."""
     head = (("strategy", "left"), ("broadcast", "left"), ("ipi", "left"), ("commit", "left"), ("releases", "left"))
     columns = ("name", "broadcast", "ipi", "commit", "releases")
-    _entries(head, [([each[column] for column in columns], each["summary"]) for each in document["strategies"]])
+    entries = []
+    for each in document["strategies"]:
+        lines = [each["summary"], *(f"{name}: {each[name]}" for name in ("dates", "plausible") if each[name])]
+        entries.append(([each[column] for column in columns], "\n".join(lines)))
+    _entries(head, entries)
+
+
+def print_presets(document: dict[str, Any]) -> None:
+    """Print presets, each with its summary."""
+    head = (("preset", "left"), ("strategy", "left"), ("lock", "left"), ("released", "left"))
+    columns = ("name", "strategy", "lock", "released")
+    _entries(head, [([each[column] for column in columns], each["summary"]) for each in document["presets"]])
 
 
 def print_profiles(profiles: Sequence[dict[str, Any]]) -> None:
@@ -80,7 +91,7 @@ def print_profile(profile: dict[str, Any]) -> None:
 
 
 def _entries(head: Sequence[tuple[str, str]], entries: Sequence[tuple[Sequence[str], str]]) -> None:
-    """Print rows of short cells, each with a text below that has the whole width to itself."""
+    """Print rows of short cells, each with lines of text below that have the whole width to themselves."""
     console = new_console()
     names = [name for name, _ in head]
     widths = [max(map(len, column)) for column in zip(names, *(cells for cells, _ in entries), strict=True)]
@@ -92,8 +103,8 @@ def _entries(head: Sequence[tuple[str, str]], entries: Sequence[tuple[Sequence[s
             grid.add_column(justify="right" if justify == "right" else "left", min_width=width)
         grid.add_row(*map(Text, cells))
         console.print(grid)
-        if text:
-            console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
+        for line in text.splitlines():
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
 def print_info(document: dict[str, Any]) -> None:

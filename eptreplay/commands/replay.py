@@ -17,6 +17,8 @@ from eptreplay.commands.options import (
     Force,
     Locks,
     Output,
+    Paths,
+    Presets,
     Profiles,
     Seed,
     Seeds,
@@ -29,7 +31,7 @@ from eptreplay.commands.options import (
 )
 
 EXAMPLES = (
-    "Examples: eptreplay replay trace.xentrace -o result -s eager -s deferred"
+    "Examples: eptreplay replay trace.xentrace -o result -s eager --preset xen-4.7"
     " | eptreplay replay trace.ds -o result -s mine.py:MINE --profile zero --detail full"
 )
 
@@ -38,11 +40,13 @@ def run(
     sources: SourcesOrDataset,
     output: Output,
     strategies: Strategies = None,
+    preset: Presets = None,
     lock: Locks = None,
     profile: Profiles = None,
     seed: Seed = 0,
     seeds: Seeds = 1,
     unseen: Unseen = None,
+    paths: Paths = "4.21",
     detail: Detail = "summary",
     xen: Xen = None,
     tsc_hz: TscHz = None,
@@ -56,9 +60,9 @@ def run(
         announce_compilation(engine=True)
     with progress("ingest") as advance:
         manifest = replay(
-            sources, output, strategies=strategies or (), locks=lock or (), profiles=profile or (), seed=seed,
-            seeds=seeds, unseen=unseen, detail=detail, xen=xen, tsc_hz=tsc_hz, strict=strict, force=force,
-            progress=advance, step=say_step,
+            sources, output, strategies=strategies or (), presets=preset or (), locks=lock or (),
+            profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths, detail=detail, xen=xen,
+            tsc_hz=tsc_hz, strict=strict, force=force, progress=advance, step=say_step,
         )  # fmt: skip
     report_settings(manifest["assumptions"])
     warn_of_damage(manifest["trace"])

@@ -20,6 +20,8 @@ from eptreplay.commands.options import (
     Detail,
     Force,
     Locks,
+    Paths,
+    Presets,
     Profiles,
     Seed,
     Seeds,
@@ -49,14 +51,16 @@ def run(
         str | None, typer.Option("-o", "--output", metavar="PATH", help="where to write; parquet needs it, a folder")
     ] = None,
     strategies: Strategies = None,
+    preset: Presets = None,
     lock: Locks = None,
     profile: Profiles = None,
     seed: Seed = 0,
     seeds: Seeds = 1,
     unseen: Unseen = None,
+    paths: Paths = "4.21",
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="strategy to compare the others with [default: that of the first row]"),
+        typer.Option(metavar="NAME", help="preset or strategy to compare the others with [default: the first row]"),
     ] = None,
     keep: Annotated[
         str | None, typer.Option(metavar="DIR", help="keep the datasets that are made on the way in this new folder")
@@ -82,9 +86,9 @@ def run(
         publishing(format_, None if output is None else Path(output), force=force) as publish,
         progress("ingest") as advance,
         reported(
-            list(sources), baseline=baseline, keep=keep, force=force, strategies=strategies or (), locks=lock or (),
-            profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, detail=detail, xen=xen, tsc_hz=tsc_hz,
-            strict=strict, progress=advance, step=say_step,
+            list(sources), baseline=baseline, keep=keep, force=force, strategies=strategies or (), presets=preset or (),
+            locks=lock or (), profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths, detail=detail,
+            xen=xen, tsc_hz=tsc_hz, strict=strict, progress=advance, step=say_step,
         ) as (document, result),
     ):  # fmt: skip
         publish(document, result)

@@ -58,38 +58,72 @@ NEVER = np.int64(1) << 62
     B_ACKED,    # when the last of those that have been sent arrives
     B_SLOWEST,  # who sent it
     B_TARGETS,
+    B_KIND,     # what its handler does: see below
+    B_THEN,     # what comes after it: see below
+    REPEATS,    # writes that the row is still to make
     CPU_FIELDS,
-) = range(40)  # fmt: skip
+) = range(43)  # fmt: skip
 
 (
     GAP, ACQUIRE, QUEUE, HANDOFF, STORE, CALL_ACQUIRE, CALL_QUEUE, CALL_HANDOFF, SEND, OWN_INVEPT, ACKS, ENTRY_INVEPT,
-) = range(12)  # fmt: skip
+    ANSWERED, WRITTEN, CHANGE, REQUEST,
+) = range(16)  # fmt: skip
 """Phases: until the next row; a p2m lock that was free, is waited for, is on its way; behind a store; the same three
 for the call lock; sending; the sender's own INVEPT; waiting for acknowledgements; INVEPT before an entry or at a
-switch.
+switch. The last four are over within the step in which they begin: a broadcast is done; a write is, with what it had to
+broadcast; something is to be changed; the call lock is to be requested.
 """
 
 NOTHING, EDGE, GATE = range(3)
 """What a row waits for: another row, the end of a pause."""
+
+END_ROW, END_WRITE, END_HOLD, NEXT_HOLD = range(4)
+"""``B_THEN``: the row ends; SET goes on to its next write, if it has more; the hold has ended; and another begins."""
 
 GUEST, XEN, SPIN, IDLE, UNKNOWN = range(5)
 MODES = ("guest", "xen", "spin", "idle", "unknown")
 
 OWNER, HEAD, TAIL, LOCK_FIELDS = range(4)
 
-P_DOMAIN, OWED, PENDING, OWED_CAUSE, MARK_CAUSE, HOLD, ROOT, P2M_FIELDS = range(8)
-"""``OWED``: 1 if a broadcast is due at the release; ``PENDING``: writes that decided so; ``HOLD``: the hold."""
+(
+    P_DOMAIN,
+    OWED,       # 1 if a broadcast is due at the release
+    PENDING,    # writes that decided so
+    OWED_CAUSE,
+    MARK_CAUSE,
+    MARKED_AT,  # the p2m whose marks stand for its own
+    HOLD,       # the hold
+    SYNCED,     # 1 if something in the hold got a decision other than NOTHING
+    ROOT,       # node of its root
+    NESTED,     # 1 for a nested p2m
+    UNFAMILIAR, # 1 if its domain was there before the recording
+    TRACKED,    # 1 if log-dirty is on for all of it
+    RANGES,     # ranges for which it is on
+    P2M_FIELDS,
+) = range(14)  # fmt: skip
 
-HOST_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, DOM_FIELDS = range(5)
-"""``HOST_P2M``: number of the domain's own p2m, or -1; ``DIRTY``: on how many pCPUs its state is loaded."""
+HOST_P2M, FIRST_P2M, BEHIND_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, DOM_FIELDS = range(7)
+"""``HOST_P2M``: number of the domain's own p2m, or -1; ``FIRST_P2M`` to ``BEHIND_P2M``: those whose marks a VM entry
+looks at; ``DIRTY``: on how many pCPUs its state is loaded.
+"""
 
 (
-    C_ACQUIRE, C_HANDOFF, C_SET, C_SETUP, C_ICR, C_DELIVER, C_ACK, C_HANDLER, C_EXIT, C_ENTRY, C_WAKE, C_INVEPT,
-    C_REFILL, C_CORES, C_THREADS, COST_FIELDS,
-) = (0, 1, 4, 5, 6, 7, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21)  # fmt: skip
+    C_ACQUIRE, C_HANDOFF, C_SET, C_STORE, C_SETUP, C_ICR, C_DELIVER, C_ACK, C_HANDLER, C_EXIT, C_ENTRY, C_WAKE,
+    C_INVEPT, C_REFILL, C_CORES, C_THREADS, COST_FIELDS,
+) = (0, 1, 4, 5, 6, 7, 8, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22)  # fmt: skip
 """``C_HANDOFF``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance."""
 
-DEFAULT, IPI_KIND, RUNNING_ONLY, ELIDE, DECIDES, AT_ENTRY, ENTRIES_RECORDED, HOW_FIELDS = range(8)
-"""``DEFAULT``: decision for a sync; ``AT_ENTRY``: marks are looked at before VM entry, not at a switch."""
+(
+    DEFAULT, IPI_KIND, RUNNING_ONLY, ELIDE, DECIDES, AT_ENTRY, ENTRIES_RECORDED, HOLD_PER_WRITE, IS_NPT, SYNCS,
+    HOW_FIELDS,
+) = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16)  # fmt: skip
+"""``DEFAULT``: decision for a sync; ``AT_ENTRY``: marks are looked at before VM entry, not at a switch;
+``HOLD_PER_WRITE``: each entry of a PML buffer is a hold of its own; ``IS_NPT``: leaves are recalculated one by one;
+``SYNCS``: for each ``what`` of
+``strategies.decision``, 1 if the strategy broadcasts there.
+"""
 
-IPI_INVEPT, IPI_KICK, IPI_NONE = range(3)
+IPI_INVEPT, IPI_KICK, IPI_NONE, IPI_PLAIN = range(4)
+"""The handler executes INVEPT; it does nothing, for the VM exit; there is none, as hardware reaches all pCPUs; it does
+nothing, whatever the strategy (a nested flush).
+"""

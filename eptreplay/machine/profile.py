@@ -55,6 +55,7 @@ FIELDS = (
     Field("lock", "handoff_socket_ns", "ns", "the same, if the waiter is on another core of the socket"),
     Field("lock", "handoff_remote_ns", "ns", "the same, if the waiter is on another socket"),
     Field("p2m", "set_ns", "ns", "to find and change one entry, the lock being held"),
+    Field("p2m", "store_ns", "ns", "each further entry that the same operation stores or builds"),
     Field("ipi", "setup_ns", "ns", "from acquiring the call lock to the first write of the interrupt command register"),
     Field("ipi", "icr_ns", "ns", "each write of that register: one for each target"),
     Field("ipi", "deliver_core_ns", "ns", "from that write to the interrupt on the same core"),

@@ -12,24 +12,14 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from eptreplay.errors import EptreplayError
-from eptreplay.model.broadcast import answered
+from eptreplay.model.broadcast import handler_invalidates
+from eptreplay.model.ends import answered
 from eptreplay.model.facts import VMENTER, Acked, BroadcastLocked, Entered, Executed, Fact
-from eptreplay.model.host import (
-    GUEST,
-    IDLE,
-    MODES,
-    NOBODY,
-    Pcpu,
-    Phase,
-    mode_of,
-    mode_without_interrupt,
-    new_host,
-    new_setting,
-    runs,
-)
+from eptreplay.model.host import GUEST, IDLE, MODES, NOBODY, Pcpu, Phase, mode_of, mode_without_interrupt, runs
 from eptreplay.model.ledger import make_result
 from eptreplay.model.log import Logged, Run
 from eptreplay.model.rows import Costs, Recording
+from eptreplay.model.setting import new_host, new_setting
 from eptreplay.model.tables import Result
 from eptreplay.model.target import acknowledge, deliver, reentered, resume
 from eptreplay.model.turns import Step, obstacle, take, turns
@@ -49,8 +39,8 @@ class Stuck(EptreplayError):  # noqa: N818 (a state of the host, and Xen's word 
 def replay(recording: Recording, strategy: Strategy, costs: Costs) -> Result:
     """Replay a workload on the modelled host and return all result tables.
 
-    Of a strategy's switches, those that a write or a broadcast depends on count: ``broadcast``, ``ipi``, ``kick``,
-    ``upgrades`` and ``decide``; ``call_lock`` is taken to be serial.
+    Of a strategy's switches, those that a write or a broadcast depends on count: ``broadcast``, ``ipi``, ``kick``, all
+    ``sync_...``, ``pml_drain``, ``upgrades``, ``tables`` and ``decide``; ``call_lock`` is taken to be serial.
     Raises Stuck if pCPUs wait for each other, and ValueError for a program or a decision that makes no sense.
     """
     clock = Clock(recording, strategy, costs)
@@ -159,7 +149,7 @@ class Clock:
         for c in changed:
             pcpu = self.host.pcpus[c]
             self.timers[c].count(mode_of(before[c]), self.now)
-            if (pcpu.carried, pcpu.phase) != (before[c].carried, before[c].phase):
+            if (pcpu.carried, pcpu.writes, pcpu.phase) != (before[c].carried, before[c].writes, before[c].phase):
                 self._begin_phase(c, turn.c)
         for fact in facts:
             self._charge(turn.c, fact)
@@ -183,7 +173,7 @@ class Clock:
         timer.due = self.now + {
             Phase.ACQUIRE: costs.acquire_ns,
             Phase.HANDOFF: handoff_ns,
-            Phase.STORE: costs.set_ns,
+            Phase.STORE: costs.set_ns + max(0, sum(pcpu.work) - 1) * costs.store_ns,
             Phase.CALL_ACQUIRE: costs.acquire_ns,
             Phase.CALL_HANDOFF: handoff_ns,
             Phase.SEND: costs.setup_ns + interrupts * costs.icr_ns,
@@ -212,7 +202,7 @@ class Clock:
         timer, costs, pcpu = self.timers[c], self.costs, self.host.pcpus[c]
         if pcpu.handling != NOBODY:
             out_ns = {GUEST: costs.exit_ns, IDLE: costs.wake_ns}.get(mode_without_interrupt(pcpu), 0)
-            invept_ns = 0 if self.setting.strategy.invalidates_at_entry else costs.invept_ns
+            invept_ns = costs.invept_ns if handler_invalidates(self.setting, self.host, pcpu.handling) else 0
             timer.free = self.now + out_ns + costs.handler_ns + invept_ns
         elif pcpu.entering and not before.entering:
             invepts = sum(isinstance(fact, Executed) and fact.where == VMENTER for fact in facts)

@@ -14,7 +14,7 @@ HANDLER, VMENTER, SWITCH, SELF = "handler", "vmenter", "switch", "self"
 
 
 class HoldRequested(NamedTuple):
-    """HOLD_BEGIN, the outermost one of its p2m."""
+    """HOLD_BEGIN, the outermost one of its p2m; or the next write of a PML drain."""
 
     hold: int
     p2m: tuple[int, int]
@@ -34,17 +34,22 @@ class HoldReleased(NamedTuple):
 
 
 class HoldEnded(NamedTuple):
-    """HOLD_END has ended, a broadcast after the release included."""
+    """HOLD_END has ended, or a write of a PML drain, a broadcast after the release included."""
 
     hold: int
 
 
 class Stored(NamedTuple):
-    """SET has stored an entry. ``synced``: the decision was another than NOTHING."""
+    """A SET, or a repetition of one, a MISCONFIG, a GLOBAL_CHANGE or a sync without a write has been carried out.
+
+    ``sets``: how many SETs it counts as; ``stores``: entries that were stored; ``synced``: the decision was another
+    than NOTHING.
+    """
 
     hold: int
     blame: Blame
-    order: int
+    sets: int
+    stores: int
     synced: bool
 
 
@@ -64,7 +69,7 @@ class BroadcastLocked(NamedTuple):
 
 
 class BroadcastSent(NamedTuple):
-    """The last interrupt has been written."""
+    """The last interrupt has been written, if any."""
 
 
 class BroadcastDone(NamedTuple):
@@ -122,3 +127,7 @@ class Outcome(NamedTuple):
 
     host: Host
     facts: tuple[Fact, ...] = ()
+
+    def behind(self, *facts: Fact) -> Outcome:
+        """Return the same with facts that come before its own."""
+        return self._replace(facts=(*facts, *self.facts))

@@ -1,7 +1,7 @@
 """The state of the modelled host, packed into immutable tuples, and what can be read off it.
 
 There is no time in it but for what decision functions are told: a host and a setting say what can happen next, and a
-clock, if there is one, says when. pCPUs, and p2ms, go by their position in ``Setting``, mostly ``c`` and ``p``.
+clock, if there is one, says when. pCPUs, and p2ms, go by their position in the setting, mostly ``c`` and ``p``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
-from eptreplay.model.rows import HOST_VIEW, Recording, Row
-from eptreplay.strategies import Strategy
+from eptreplay.model.ept import Table, Work
+from eptreplay.model.logdirty import LogDirty
 
 GUEST, XEN, SPIN, IDLE, UNKNOWN = MODES = ("guest", "xen", "spin", "idle", "unknown")
 
@@ -30,7 +30,7 @@ class Phase(StrEnum):
     ACQUIRE = "acquire"  # it owns a p2m lock that was free, and is taking it
     QUEUE = "queue"
     HANDOFF = "handoff"  # it owns a p2m lock that is on its way to it
-    STORE = "store"  # in SET, behind the store
+    STORE = "store"  # in SET, MISCONFIG or GLOBAL_CHANGE, behind the stores
     CALL_ACQUIRE = "call acquire"  # the same three for the call lock
     CALL_QUEUE = "call queue"
     CALL_HANDOFF = "call handoff"
@@ -51,26 +51,43 @@ class Lock(NamedTuple):
 
 
 class Owed(NamedTuple):
-    """The ``need_flush`` of a p2m (09fc40ed30): cause of the first write that decided DEFER, and how many did."""
+    """The ``need_flush`` of a p2m (09fc40ed30): cause of the first sync that decided DEFER, and how many did."""
 
     cause: str
     syncs: int
 
 
 class P2m(NamedTuple):
-    """One p2m. ``depth``, ``hold``, ``sets``, ``acquired_ns`` and ``owed`` are those of the present hold."""
+    """One p2m. All from ``depth`` to ``owed`` is about the present hold."""
 
     marks: tuple[str | None, ...]
     """``ept->invalidate`` (8eb2235599), or the inverse of ``synced_mask``: per pCPU the cause of its mark, if any."""
+    table: Table = Table()
+    """The root."""
+    log_dirty: LogDirty = LogDirty()
     lock: Lock = Lock()
     depth: int = 0
     """0: nobody has acquired it; more than 1: entered again by its owner."""
     hold: int = 0
+    drains: bool = False
+    """Each write is to be a hold of its own: ``pml_drain="entry"``."""
     sets: int = 0
+    synced: bool = False
+    """Something has needed a sync, and got a decision other than NOTHING."""
     acquired_ns: int = 0
     owed: Owed | None = None
-    entries: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
-    """(order, gfn), (type, mfn) of each entry, in the order in which they were first stored."""
+
+
+class Wish(NamedTuple):
+    """A hold that has been asked for. ``p``: the p2m."""
+
+    p: int
+    hold: int
+    cause: str
+    drains: bool
+
+
+NO_WISH = Wish(-1, -1, "", drains=False)
 
 
 class Call(NamedTuple):
@@ -79,12 +96,15 @@ class Call(NamedTuple):
     p: int
     hold: int
     cause: str
-    under_lock: bool
+    released: bool = False
+    """It follows the release of the lock of ``p``."""
+    only_kicks: bool = False
+    """The row CALL: whatever the strategy, handlers do nothing, and nobody invalidates."""
     mask: tuple[int, ...] = ()
     """``ipi="invept"``: the pCPUs that were dirty when it was requested."""
 
 
-NO_CALL = Call(-1, -1, "", under_lock=False)
+NO_CALL = Call(-1, -1, "")
 
 
 class Pcpu(NamedTuple):
@@ -103,6 +123,12 @@ class Pcpu(NamedTuple):
     """Translations are cold, because of this."""
     stopped: bool = False
     """In guest with a vCPU of a paused domain, and so kept in Xen."""
+    wish: Wish = NO_WISH
+    """The hold that its program has asked for last."""
+    writes: int = 0
+    """So many writes of its last row, a SET, have been carried out."""
+    work: Work = Work()
+    """What the action that its program is at has written."""
     call: Call = NO_CALL
     """The broadcast that its program has decided on or is at."""
     signal: int = NOBODY
@@ -133,52 +159,9 @@ class Host(NamedTuple):
         return self._replace(p2ms=put(self.p2ms, p, p2m))
 
 
-class Setting(NamedTuple):
-    """Everything that does not change, with the numbers of pCPUs in ascending order."""
-
-    recording: Recording
-    strategy: Strategy
-    pcpus: tuple[int, ...]
-    p2ms: tuple[tuple[int, int], ...]
-    position: dict[tuple[int, int], int]
-    """Of each p2m in ``p2ms``."""
-
-    def rows(self, c: int) -> tuple[Row, ...]:
-        """Return the program of a pCPU."""
-        return self.recording.programs[self.pcpus[c]][1]
-
-    def next_row(self, host: Host, c: int) -> Row | None:
-        """Return the row that a pCPU carries out next, None behind the last."""
-        rows, carried = self.rows(c), host.pcpus[c].carried
-        return rows[carried] if carried < len(rows) else None
-
-    def last_row(self, host: Host, c: int) -> Row:
-        """Return the row that a pCPU has carried out last; there must be one."""
-        return self.rows(c)[host.pcpus[c].carried - 1]
-
-
 def put(items: tuple[_T, ...], i: int, item: _T) -> tuple[_T, ...]:
     """Return a tuple with another item in one place."""
     return (*items[:i], item, *items[i + 1 :])
-
-
-def new_setting(recording: Recording, strategy: Strategy) -> Setting:
-    """Return what stays the same: the p2ms are those that rows name, and the host p2m of every domain."""
-    named = {row.p2m for _, rows in recording.programs.values() for row in rows if row.p2m is not None}
-    p2ms = tuple(sorted(named | {(dom, HOST_VIEW) for dom in recording.domains}))
-    return Setting(recording, strategy, tuple(sorted(recording.programs)), p2ms, {p2m: p for p, p2m in enumerate(p2ms)})
-
-
-def new_host(setting: Setting) -> Host:
-    """Return the host at the start of the recording.
-
-    p2ms of created domains begin with all pCPUs marked (8eb2235599), unless the strategy never invalidates.
-    """
-    strategy, domains = setting.strategy, setting.recording.domains
-    invalidates = strategy.broadcast != "none" or strategy.decide is not None
-    marked = [invalidates and domains[dom].created for dom, _ in setting.p2ms]
-    p2ms = tuple(P2m(marks=("other" if x else None,) * len(setting.pcpus)) for x in marked)
-    return Host(tuple(Pcpu() for _ in setting.pcpus), p2ms)
 
 
 def is_interrupted(pcpu: Pcpu) -> bool:
@@ -208,10 +191,6 @@ def dirty(host: Host, dom: int) -> tuple[int, ...]:
     return tuple(c for c, pcpu in enumerate(host.pcpus) if pcpu.loaded is not None and pcpu.loaded[0] == dom)
 
 
-def is_carried_out(setting: Setting, host: Host, number: int) -> bool:
-    """Tell whether the row of the workload with a number has been carried out."""
-    for c, pcpu in enumerate(host.pcpus):
-        first, rows = setting.recording.programs[setting.pcpus[c]]
-        if first <= number < first + len(rows):
-            return pcpu.carried > number - first
-    return False
+def locks_of(host: Host, c: int) -> tuple[int, ...]:
+    """Return the p2ms whose locks a pCPU owns."""
+    return tuple(p for p, p2m in enumerate(host.p2ms) if p2m.lock.owner == c)

@@ -46,7 +46,7 @@ def make_result(run: Run) -> Result:
         simulated_ns=run.now_ns,
         drift_ns=dict(zip(pcpus, run.drift_ns, strict=True)),
         ipis_received={pcpu: received[pcpu] for pcpu in pcpus},
-        entries={name: dict(p2m.entries) for name, p2m in zip(setting.p2ms, run.host.p2ms, strict=True)},
+        tables={name: p2m.table for name, p2m in zip(setting.p2ms, run.host.p2ms, strict=True)},
         marks={
             name: frozenset(n for n, mark in zip(pcpus, p2m.marks, strict=True) if mark is not None)
             for name, p2m in zip(setting.p2ms, run.host.p2ms, strict=True)
@@ -60,7 +60,10 @@ def hold_table(run: Run) -> list[Hold]:
     acquired = {fact.hold: t for t, _, fact in log if isinstance(fact, HoldAcquired)}
     released = {fact.hold: t for t, _, fact in log if isinstance(fact, HoldReleased)}
     ended = {fact.hold: t for t, _, fact in log if isinstance(fact, HoldEnded)}
-    sets = Counter(fact.hold for _, _, fact in log if isinstance(fact, Stored))
+    sets: Counter[int] = Counter()
+    for _, _, fact in log:
+        if isinstance(fact, Stored):
+            sets[fact.hold] += fact.sets
     broadcasts = Counter(fact.hold for _, _, fact in log if isinstance(fact, BroadcastRequested))
     return sorted(
         Hold(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from eptreplay.model.facts import Fact
-from eptreplay.model.host import Host, Setting
+from eptreplay.model.host import Host
 from eptreplay.model.rows import Costs
+from eptreplay.model.setting import Setting
 
 
 class Logged(NamedTuple):

@@ -10,9 +10,6 @@ from eptreplay.model.host import GUEST, Blame
 from eptreplay.model.log import Run
 from eptreplay.model.tables import MEASURES, Broadcast, Hold, Invept
 
-LEAF_ORDERS = frozenset({0, 9, 18})
-"""Orders of which a single entry maps 2^order pages."""
-
 
 def stolen(run: Run) -> Iterator[tuple[Blame, int]]:
     """Yield what invalidation takes from guests, and what it is charged to.
@@ -50,8 +47,8 @@ def measure_table(
         table[hold.p2m[0], hold.cause]["hold_ns_total"] += hold.t_release_ns - hold.t_acquire_ns
     for _, _, fact in run.log:
         if isinstance(fact, Stored):
-            table[fact.blame]["p2m_sets"] += 1
-            table[fact.blame]["ept_stores"] += 1 if fact.order in LEAF_ORDERS else 1 << fact.order % 9
+            table[fact.blame]["p2m_sets"] += fact.sets
+            table[fact.blame]["ept_stores"] += fact.stores
             table[fact.blame]["syncs"] += fact.synced
     for broadcast in broadcasts:
         table[broadcast.p2m[0], broadcast.cause]["broadcasts"] += 1

@@ -1,4 +1,4 @@
-"""What rows do when they are carried out, and when what they have begun is over.
+"""What rows do when they are carried out; those that change modes, and pauses. Others are in modules of their own.
 
 Functions that take a setting, a host and a pCPU are steps, see ``eptreplay.model.turns``.
 """
@@ -7,39 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eptreplay.model.broadcast import request
-from eptreplay.model.decisions import decide
-from eptreplay.model.facts import (
-    SWITCH,
-    VMENTER,
-    Entered,
-    HoldAcquired,
-    HoldEnded,
-    HoldReleased,
-    HoldRequested,
-    Outcome,
-    Stored,
-)
-from eptreplay.model.host import IDLE, NO_CALL, NOBODY, UNKNOWN, XEN, Call, Host, Phase, Setting, is_carried_out
-from eptreplay.model.rows import Row
+from eptreplay.model.facts import SWITCH, VMENTER, Entered, Outcome
+from eptreplay.model.holds import hold_begin, hold_end
+from eptreplay.model.host import IDLE, UNKNOWN, XEN, Host, Phase
+from eptreplay.model.rows import FIRST_NESTED_VIEW, Row
+from eptreplay.model.setting import Setting, is_carried_out
 from eptreplay.model.steps import (
-    hand_on,
     in_guest,
     in_mode,
     in_phase,
     invalidate,
     load,
-    mark_all,
-    owe,
-    owe_nothing,
     pause,
     prepare_entry,
-    queue_for,
-    store,
     unload,
     unpause,
 )
-from eptreplay.strategies import DEFER, MARK, NOTHING, NOW
+from eptreplay.model.sync_points import call_nested, free_table, pod_reclaim
+from eptreplay.model.writes import global_change, misconfig, set_entry, sync
 
 
 def carry_out(setting: Setting, host: Host, c: int) -> Outcome:
@@ -120,89 +105,12 @@ def lost(_setting: Setting, host: Host, c: int, _row: Row) -> Outcome:
     return Outcome(in_mode(unload(host, c), c, UNKNOWN))
 
 
-# Holds: the write side of the p2m lock is recursive per CPU (09fc40ed30).
-
-
-def hold_begin(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
-    """HOLD_BEGIN: ask for the lock, unless it is held already."""
-    p, hold = _p2m_of(setting, row)
-    p2m = host.p2ms[p]
-    if p2m.lock.owner == c:
-        return Outcome(host.with_p2m(p, p2m._replace(depth=p2m.depth + 1)))
-    lock = queue_for(p2m.lock, c)
-    phase = Phase.ACQUIRE if lock.owner == c else Phase.QUEUE
-    host = in_phase(host.with_p2m(p, p2m._replace(lock=lock)), c, phase)
-    return Outcome(host, (HoldRequested(hold, setting.p2ms[p], row.cause),))
-
-
-def acquired(setting: Setting, host: Host, c: int) -> Outcome:
-    """HOLD_BEGIN ends."""
-    p, hold = _p2m_of(setting, setting.last_row(host, c))
-    p2m = host.p2ms[p]._replace(depth=1, hold=hold, sets=0, acquired_ns=host.now_ns)
-    return Outcome(in_phase(host.with_p2m(p, p2m), c, Phase.GAP), (HoldAcquired(hold),))
-
-
-def hold_end(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
-    """HOLD_END: ``p2m_unlock_and_tlb_flush()``. What is owed is broadcast, but without the lock (09fc40ed30)."""
-    p = _held(setting, host, c, row)
-    p2m = host.p2ms[p]
-    if p2m.depth > 1:
-        return Outcome(host.with_p2m(p, p2m._replace(depth=p2m.depth - 1)))
-    lock = hand_on(p2m.lock)
-    host = host.with_p2m(p, p2m._replace(lock=lock, depth=0, owed=None))
-    if lock.owner != NOBODY:
-        host = in_phase(host, lock.owner, Phase.HANDOFF)
-    released = HoldReleased(p2m.hold)
-    if p2m.owed is None:
-        return Outcome(host, (released, HoldEnded(p2m.hold)))
-    call = Call(p, p2m.hold, p2m.owed.cause, under_lock=False)
-    host, facts = request(setting, host, c, call)
-    return Outcome(host, (released, *facts))
-
-
-def _p2m_of(setting: Setting, row: Row) -> tuple[int, int]:
-    """Return the p2m that a row names, and its hold."""
-    if row.p2m is None or row.hold is None:
-        raise ValueError(f"{row.op} without a p2m or a hold")
-    return setting.position[row.p2m], row.hold
-
-
-def _held(setting: Setting, host: Host, c: int, row: Row) -> int:
-    """Return the p2m that a row names, which must be held."""
-    p, _ = _p2m_of(setting, row)
-    if host.p2ms[p].lock.owner != c:
-        raise ValueError(f"{row.op} of p2m {row.p2m} without holding its lock")
-    return p
-
-
-# Writes (``ept_set_entry()``).
-
-
-def set_entry(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
-    """SET: store the entry, and mark at once, whatever is put off (09fc40ed30)."""
-    p = _held(setting, host, c, row)
-    dom, _ = setting.p2ms[p]
-    host = store(host, p, row)
-    decision = decide(setting, host, c, p, row) if row.present else NOTHING
-    # With INVEPT in the handler, whoever is interrupted needs no mark; NOW leaves marking to the request.
-    if decision in {MARK, DEFER} or (decision == NOW and setting.strategy.invalidates_at_entry):
-        host = mark_all(host, p, row.cause)
-    hold, call = host.p2ms[p].hold, NO_CALL
-    if decision == DEFER:
-        host = owe(host, p, row.cause)
-    elif decision == NOW:
-        host = owe_nothing(host, p)
-        call = Call(p, hold, row.cause, under_lock=True)
-    host = host.with_pcpu(c, host.pcpus[c]._replace(phase=Phase.STORE, call=call))
-    return Outcome(host, (Stored(hold, (dom, row.cause), row.order, decision != NOTHING),))
-
-
-def stored(setting: Setting, host: Host, c: int) -> Outcome:
-    """SET ends, or has its broadcast to send first."""
-    call = host.pcpus[c].call
-    if call == NO_CALL:
-        return Outcome(in_phase(host, c, Phase.GAP))
-    return Outcome(*request(setting, host, c, call))
+def call(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
+    """CALL: of a nested p2m, or of another one; of none it does nothing."""
+    if row.p2m is None:
+        return Outcome(host)
+    act = call_nested if row.p2m[1] >= FIRST_NESTED_VIEW else sync
+    return act(setting, host, c, row)
 
 
 # Pause.
@@ -228,6 +136,11 @@ ROWS: dict[str, Callable[[Setting, Host, int, Row], Outcome]] = {
     "LOST": lost,
     "HOLD_BEGIN": hold_begin,
     "SET": set_entry,
+    "MISCONFIG": misconfig,
+    "GLOBAL_CHANGE": global_change,
+    "FREE_TABLE": free_table,
+    "POD_RECLAIM": pod_reclaim,
+    "CALL": call,
     "HOLD_END": hold_end,
     "PAUSE": pause_domain,
     "UNPAUSE": unpause_domain,

@@ -1,14 +1,17 @@
 """What is replayed: the programs of a host's pCPUs, its domains, and what each thing costs on the modelled machine.
 
-``docs/background/machine.md`` says what rows do. Times are whole nanoseconds.
+``docs/background/machine.md`` and ``tables.md`` say what rows do. Times are whole nanoseconds.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from eptreplay.p2m_types import RWX
+
 HOST_VIEW = 0
-"""View of a domain's own p2m; others are alternate or nested ones."""
+"""View of a domain's own p2m. Up to 255 follow alternate p2ms."""
+FIRST_NESTED_VIEW = 256
 
 SAME_CORE, SAME_SOCKET, OTHER_SOCKET = range(3)
 """Distances between two pCPUs: positions in the triples of ``Costs``."""
@@ -20,27 +23,36 @@ class Row(NamedTuple):
     """One row of a program: an operation, and the work before it. Which fields count depends on ``op``."""
 
     op: str
-    """VMENTER VMEXIT SWITCH_IN SWITCH_OUT IDLE WAKE LOST HOLD_BEGIN SET HOLD_END PAUSE UNPAUSE; others do nothing."""
+    """VMENTER VMEXIT SWITCH_IN SWITCH_OUT IDLE WAKE LOST HOLD_BEGIN SET MISCONFIG GLOBAL_CHANGE FREE_TABLE POD_RECLAIM
+    HOLD_END PAUSE UNPAUSE, and CALL of a p2m; others do nothing."""
     gap_ns: int
     """From the end of the row before it, or from the start."""
     dom: int | None = None
     """Domain that is entered, switched to, paused or unpaused; None if the recording does not say which."""
     vcpu: int | None = None
     p2m: tuple[int, int] | None = None
-    """Domain and view, for HOLD_BEGIN, SET and HOLD_END."""
+    """Domain and view, for HOLD_BEGIN, HOLD_END and all between them."""
     hold: int | None = None
     """Number of the hold, likewise; that of the outermost HOLD_BEGIN of a p2m counts."""
-    gfn: int = 0
+    gfn: int | None = 0
+    """Guest frame, or the first of a range; None: unknown."""
     order: int = 0
-    """SET: the entry maps 2^order pages of 4 KiB."""
+    """SET: the entry maps 2^order pages of 4 KiB: 0, 9 or 18. POD_RECLAIM: so many go to the cache."""
     mfn: int = 0
+    count: int = 1  # type: ignore[assignment]  # tuple.count() is no use to a row
+    """SET: so many writes; more than one are at unknown frames."""
+    access: int = RWX
+    """SET: Xen's number of the p2m access that the entry has now."""
+    last_gfn: int | None = None
+    """GLOBAL_CHANGE: last frame of the range; None: everything."""
     old_type: int | None = None
     """SET: Xen's number of the p2m type that the entry had; None if unknown."""
     present: bool = False
     """SET: the entry was present before."""
-    new_type: int = 0
+    new_type: int | None = 0
+    """SET, GLOBAL_CHANGE. None: only memory types are to be recalculated, of everything."""
     cause: str = "other"
-    """HOLD_BEGIN and SET: a name of ``eptreplay.causes.CAUSES``."""
+    """A name of ``eptreplay.causes.CAUSES``, for all rows that have a p2m."""
     edge: int | None = None
     """Number of the row that must have been carried out before this one."""
 
@@ -74,6 +86,9 @@ class Costs(NamedTuple):
     handoff_ns: Triple
     """A lock's way to the next in its queue."""
     set_ns: int
+    """The first entry that is stored."""
+    store_ns: int
+    """Each further one that is stored or built."""
     setup_ns: int
     """Of a broadcast, before the first write of the interrupt command register."""
     icr_ns: int

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from eptreplay.model.facts import VMENTER, Executed
-from eptreplay.model.host import GUEST, NOBODY, Blame, Host, Lock, Owed, Phase, Setting, mode_of, put
-from eptreplay.model.rows import HOST_VIEW, Row
+from eptreplay.model.host import GUEST, NOBODY, Blame, Host, Lock, Owed, Phase, mode_of, put
+from eptreplay.model.rows import FIRST_NESTED_VIEW, HOST_VIEW
+from eptreplay.model.setting import Setting
+from eptreplay.strategies import DEFER, MARK, NOW
 
 # What a pCPU is at.
 
@@ -53,14 +55,21 @@ def unload(host: Host, c: int) -> Host:
     return host.with_pcpu(c, host.pcpus[c]._replace(loaded=None))
 
 
-# Writes and marks (``ept_set_entry()``, 8eb2235599, 09fc40ed30).
+# Marks of pCPUs, and what is owed (``ept_sync_domain()``, 8eb2235599, 09fc40ed30).
+
+MARKING = {MARK: {"invept", "kick", "none"}, DEFER: {"invept", "kick"}, NOW: {"kick"}}
+"""Under which ``ipi`` a decision marks at once. With INVEPT in the handler, whoever is interrupted needs no mark, and
+NOW leaves marking to the request. Hardware that broadcasts reaches everybody."""
 
 
-def store(host: Host, p: int, row: Row) -> Host:
-    """Write an entry."""
-    p2m, key = host.p2ms[p], (row.order, row.gfn)
-    entries = dict(p2m.entries) | {key: (row.new_type, row.mfn)}
-    return host.with_p2m(p, p2m._replace(entries=tuple(entries.items()), sets=p2m.sets + 1))
+def mark_for_sync(setting: Setting, host: Host, p: int, decision: int, cause: str) -> Host:
+    """Mark as decided. Where VM entries look at marks, those of a nested p2m are its host p2m's (6b792e28bc)."""
+    if setting.strategy.ipi not in MARKING[decision]:
+        return host
+    dom, view = setting.p2ms[p]
+    if view >= FIRST_NESTED_VIEW and setting.strategy.invalidates_at_entry:
+        p = setting.position[dom, HOST_VIEW]
+    return mark_all(host, p, cause)
 
 
 def mark_all(host: Host, p: int, cause: str) -> Host:
@@ -94,17 +103,24 @@ def owe_nothing(host: Host, p: int) -> Host:
 # INVEPT and VM entry (``vmx_ctxt_switch_to()`` of 4.6, 8eb2235599).
 
 
-def invept(host: Host, c: int, blame: Blame) -> Host:
-    """Execute INVEPT: translations are cold from now on."""
+def chill(host: Host, c: int, blame: Blame) -> Host:
+    """Let INVEPT take effect on a pCPU: translations are cold from now on."""
     return host.with_pcpu(c, host.pcpus[c]._replace(cold=blame))
 
 
 def invalidate(setting: Setting, host: Host, c: int, dom: int, where: str) -> tuple[Host, tuple[Executed, ...]]:
-    """Clear the mark of a pCPU for the host p2m of a domain and execute INVEPT, if there is a mark."""
-    host, cause = take_mark(host, c, setting.position[dom, HOST_VIEW])
-    if cause is None:
+    """Clear the marks of a pCPU for a domain and execute INVEPT, once, if there are any.
+
+    VM entries look at the host p2m and all alternate ones (69f7643df6), switches at the host p2m alone.
+    """
+    views = [p for p, (owner, view) in enumerate(setting.p2ms) if owner == dom and view < FIRST_NESTED_VIEW]
+    causes = []
+    for p in views if where == VMENTER else [setting.position[dom, HOST_VIEW]]:
+        host, cause = take_mark(host, c, p)
+        causes += [cause] if cause is not None else []
+    if not causes:
         return host, ()
-    return invept(host, c, (dom, cause)), (Executed(where, (dom, cause)),)
+    return chill(host, c, (dom, causes[0])), (Executed(where, (dom, causes[0])),)
 
 
 def prepare_entry(setting: Setting, host: Host, c: int, dom: int | None) -> tuple[Host, tuple[Executed, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from eptreplay.model.ept import Table
 from eptreplay.model.host import Blame
 
 MEASURES = (
@@ -76,8 +77,8 @@ class Result(NamedTuple):
     """Everything that a replay says; pCPUs by their numbers.
 
     ``holds`` by number, ``broadcasts`` by request, ``acks`` by broadcast and pCPU, ``invepts`` by time and pCPU.
-    ``modes``: ns by pCPU and mode. ``entries`` and ``marks``: of each p2m at the end; entries by order and gfn, as
-    type and mfn.
+    ``modes``: ns by pCPU and mode. ``tables`` and ``marks``: of each p2m at the end; a table is its root, and
+    ``eptreplay.model.ept.look_up`` finds an entry in it.
     """
 
     holds: list[Hold]
@@ -92,5 +93,5 @@ class Result(NamedTuple):
     simulated_ns: int
     drift_ns: dict[int, int]
     ipis_received: dict[int, int]
-    entries: dict[tuple[int, int], dict[tuple[int, int], tuple[int, int]]]
+    tables: dict[tuple[int, int], Table]
     marks: dict[tuple[int, int], frozenset[int]]

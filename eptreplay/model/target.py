@@ -5,10 +5,11 @@ Functions that take a setting, a host and a pCPU are steps, see ``eptreplay.mode
 
 from __future__ import annotations
 
-from eptreplay.model.broadcast import blame_of
+from eptreplay.model.broadcast import blame_of, handler_invalidates
 from eptreplay.model.facts import HANDLER, Acked, Delivered, Entered, Executed, Fact, Outcome
-from eptreplay.model.host import GUEST, NOBODY, Host, Setting, mode_of, mode_without_interrupt
-from eptreplay.model.steps import in_guest, invept, prepare_entry
+from eptreplay.model.host import GUEST, NOBODY, Host, mode_of, mode_without_interrupt
+from eptreplay.model.setting import Setting
+from eptreplay.model.steps import chill, in_guest, prepare_entry
 
 
 def deliver(setting: Setting, host: Host, c: int) -> Outcome:
@@ -25,9 +26,9 @@ def acknowledge(setting: Setting, host: Host, c: int) -> Outcome:
     """
     sender = host.pcpus[c].handling
     facts: tuple[Fact, ...] = ()
-    if setting.strategy.ipi == "invept":
+    if handler_invalidates(setting, host, sender):
         blame = blame_of(setting, host, sender)
-        host, facts = invept(host, c, blame), (Executed(HANDLER, blame),)
+        host, facts = chill(host, c, blame), (Executed(HANDLER, blame),)
     pcpu = host.pcpus[c]._replace(handling=NOBODY)
     host = host.with_pcpu(c, pcpu)
     reenters = mode_without_interrupt(pcpu) == GUEST and pcpu.entered not in host.paused

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eptreplay.model.broadcast import answered, invalidated, is_answered, locked, sent
+from eptreplay.model.broadcast import invalidated, is_answered, sent
+from eptreplay.model.ends import acquired, answered, locked, stored
 from eptreplay.model.facts import Outcome
-from eptreplay.model.host import NOBODY, Host, Phase, Setting
-from eptreplay.model.program import acquired, carry_out, entered, stored, waits_for
+from eptreplay.model.host import NOBODY, Host, Phase
+from eptreplay.model.program import carry_out, entered, waits_for
+from eptreplay.model.setting import Setting
 from eptreplay.model.steps import stop_paused
 from eptreplay.model.target import acknowledge, deliver, reentered, resume
 

@@ -12,10 +12,8 @@ from numba.core.errors import NumbaError
 
 from eptreplay.errors import UsageError
 from eptreplay.jit import config
-from eptreplay.strategies.decision import DEFER, MARK, NOTHING, NOW, SET, Decide, Request
+from eptreplay.strategies.decision import Decide, Request
 from eptreplay.strategies.strategy import Strategy
-
-__all__ = ["DEFER", "MARK", "NOTHING", "NOW", "SET", "DecideType", "compiled_decision"]
 
 DecideType = Callable[..., int]
 

@@ -6,24 +6,18 @@ anything to do. A step is everything that a pCPU does between two costs or gaps.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from eptreplay.jit import kernel, part
 from eptreplay.machine import fields as f
-from eptreplay.machine.bits import fill
-from eptreplay.machine.ept import store
-from eptreplay.machine.locks import hand_on, take_or_queue
-from eptreplay.replay import decisions as d
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import finish, locked, request, sent_all
+from eptreplay.replay.decisions import DecideType
+from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_cut
 from eptreplay.replay.host import Host, begin_gap, program_time, settle
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
-
-Int64s = NDArray[np.int64]
+from eptreplay.replay.writes import call, change, pass_sync_point
 
 
 @part
@@ -101,121 +95,36 @@ def _switch_in(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) ->
 
 
 @part
-def _begin_hold(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
-    """Ask for a p2m lock, unless it is held already."""
-    cpu = h.cpu
-    n, hold = w.arg[row], w.item[row]
-    depth = cpu[c, f.DEPTH]
-    recursive = h.lock[1 + n, f.OWNER] == c
-    h.stack[c, depth, 0] = n
-    h.stack[c, depth, 1] = f.NONE if recursive else hold
-    cpu[c, f.DEPTH] = depth + 1
-    if recursive:
-        begin_gap(h, w, c, now)
-        return
-    t.hold[hold, y.H_REQUEST] = now
-    take_or_queue(cpu, h.lock, h.cost, 1 + n, c, now, f.ACQUIRE)
-
-
-@part
 def _acquired(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    """End HOLD_BEGIN."""
-    depth = h.cpu[c, f.DEPTH] - 1
-    n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
-    h.p2m[n, f.HOLD] = hold
-    t.hold[hold, y.H_ACQUIRE] = now
-    begin_gap(h, w, c, now)
-
-
-@part
-def _write(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, row: int, now: int) -> None:
-    """Change an entry, and decide what that calls for."""
-    cpu, how = h.cpu, h.how
-    n, k = w.arg[row], w.item[row]
-    s = w.sets[k]
-    hold = h.p2m[n, f.HOLD]
-    dom, cause = h.p2m[n, f.P_DOMAIN], s[p.S_CAUSE]
-    order = s[p.S_ORDER]
-    store(h.node, h.linked, w.path[k], h.p2m[n, f.ROOT], s[p.S_GFN], order, s[p.S_NEW], s[p.S_MFN])
-    t.measure[dom, cause, y.SETS] += 1
-    t.measure[dom, cause, y.STORES] += p.stores_of(order)
-    t.hold[hold, y.H_SETS] += 1
-    cpu[c, f.PHASE] = f.STORE
-    cpu[c, f.DUE] = now + h.cost[f.C_SET]
-    if not s[p.S_PRESENT]:
-        return
-    decision = d.NOTHING if how[f.ELIDE] and s[p.S_UPGRADE] else how[f.DEFAULT]
-    if how[f.DECIDES]:
-        others = h.dom[dom, f.DIRTY] - (1 if cpu[c, f.DOMAIN] == dom else 0)
-        decision = decide(
-            d.SET, decision, cause, s[p.S_OLD], s[p.S_NEW], order, s[p.S_UPGRADE], h.p2m[n, f.PENDING],
-            t.hold[hold, y.H_SETS], others, now, now - t.hold[hold, y.H_ACQUIRE], s[p.S_GFN], s[p.S_MFN],
-        )  # fmt: skip
-        if decision < d.NOTHING or decision > d.NOW:
-            t.total[y.STATUS] = y.BAD_DECISION
-            t.total[y.STATUS_ROW] = row
-            decision = d.NOTHING
-    if decision == d.NOTHING:
-        return
-    t.measure[dom, cause, y.SYNCS] += 1
-    # With INVEPT in the handler, whoever is interrupted needs no mark; NOW leaves marking to the request.
-    if decision != d.NOW or how[f.AT_ENTRY]:
-        fill(h.mark[n])
-        h.p2m[n, f.MARK_CAUSE] = cause
-    if decision == d.DEFER:
-        if not h.p2m[n, f.OWED]:
-            h.p2m[n, f.OWED_CAUSE] = cause
-        h.p2m[n, f.OWED] = 1
-        h.p2m[n, f.PENDING] += 1
-    elif decision == d.NOW:
-        h.p2m[n, f.OWED] = 0
-        h.p2m[n, f.PENDING] = 0
-        cpu[c, f.B_P2M] = n
-        cpu[c, f.B_CAUSE] = cause
-        cpu[c, f.B_HOLD] = hold
-        cpu[c, f.B_UNDER] = 1
-
-
-@part
-def _stored(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    """End SET, or ask for the call lock first."""
-    if h.cpu[c, f.B_HOLD] == f.NONE:
-        begin_gap(h, w, c, now)
+    """End HOLD_BEGIN, or go on with the writes of a drain that is cut into several holds."""
+    has_acquired(h, t, c, now)
+    if h.cpu[c, f.REPEATS] > 0:
+        h.cpu[c, f.PHASE] = f.CHANGE
     else:
-        request(h, t, c, now)
+        begin_gap(h, w, c, now)
 
 
 @part
-def _end_hold(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    """Release a p2m lock; a broadcast that is owed comes after that (09fc40ed30)."""
-    cpu = h.cpu
-    cpu[c, f.DEPTH] -= 1
-    depth = cpu[c, f.DEPTH]
-    n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
-    if hold == f.NONE:
+def _written(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
+    """Go on behind a write and what it had to broadcast."""
+    if is_cut(h, t, w, c):
+        cut(h, t, w, c, now)
+    elif h.cpu[c, f.REPEATS] > 0:
+        h.cpu[c, f.PHASE] = f.CHANGE
+    else:
         begin_gap(h, w, c, now)
-        return
-    dom, cause = h.p2m[n, f.P_DOMAIN], t.hold[hold, y.H_CAUSE]
-    t.hold[hold, y.H_RELEASE] = now
-    t.hold[hold, y.H_DONE] = 1
-    t.measure[dom, cause, y.HOLDS] += 1
-    t.measure[dom, cause, y.HOLD_NS] += now - t.hold[hold, y.H_ACQUIRE]
-    owed = h.p2m[n, f.OWED]
-    h.p2m[n, f.OWED] = 0
-    h.p2m[n, f.PENDING] = 0
-    h.p2m[n, f.HOLD] = f.NONE
-    heir = hand_on(cpu, h.lock, h.cost, h.topology, 1 + n, c, now)
-    if heir >= 0:
-        settle(h, t, w, heir, now)
-    if not owed:
-        t.hold[hold, y.H_END] = now
+
+
+@part
+def _answered(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
+    """Go on with what a broadcast was a part of."""
+    then = h.cpu[c, f.B_THEN]
+    if then == f.END_WRITE:
+        h.cpu[c, f.PHASE] = f.WRITTEN
+    elif then == f.NEXT_HOLD:
+        ask_again(h, t, c, now)
+    else:
         begin_gap(h, w, c, now)
-        return
-    cpu[c, f.B_P2M] = n
-    cpu[c, f.B_CAUSE] = h.p2m[n, f.OWED_CAUSE]
-    cpu[c, f.B_HOLD] = hold
-    cpu[c, f.B_UNDER] = 0
-    request(h, t, c, now)
 
 
 @part
@@ -236,7 +145,7 @@ def _change_mode(h: Host, t: y.Tally, w: p.Program, c: int, op: int, dom: int, n
 
 
 @part
-def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, now: int) -> None:
+def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
     """Carry out the row that is due, unless it has to wait."""
     if _has_to_wait(h, w, c):
         return
@@ -248,11 +157,16 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, 
     elif op == p.SWITCH_IN:
         _switch_in(h, t, w, c, row, now)
     elif op == p.HOLD_BEGIN:
-        _begin_hold(h, t, w, c, row, now)
-    elif op == p.SET:
-        _write(h, t, w, decide, c, row, now)
+        begin_hold(h, t, w, c, row, now)
+    elif op == p.SET or op == p.MISCONFIG or op == p.GLOBAL_CHANGE:
+        h.cpu[c, f.REPEATS] = w.acts[w.item[row], p.A_COUNT]
+        h.cpu[c, f.PHASE] = f.CHANGE
+    elif op == p.FREE_TABLE or op == p.POD_RECLAIM:
+        pass_sync_point(h, t, w, decide, c, row, now)
     elif op == p.HOLD_END:
-        _end_hold(h, t, w, c, now)
+        end_hold(h, t, w, c, now)
+    elif op == p.CALL:
+        call(h, w, c, row, now)
     else:
         _change_mode(h, t, w, c, op, w.arg[row], now)
     if w.op[row] & p.WAITED_FOR:
@@ -260,8 +174,8 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, 
 
 
 @part
-def _go_on(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, now: int) -> None:
-    """Let the program of pCPU ``c`` take its next step."""
+def _end_phase(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
+    """End what the program of pCPU ``c`` is at."""
     phase = h.cpu[c, f.PHASE]
     if h.cpu[c, f.STOPPED]:
         start_entry(h, t, c, now)
@@ -270,7 +184,7 @@ def _go_on(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, now:
     elif phase == f.ACQUIRE or phase == f.HANDOFF:
         _acquired(h, t, w, c, now)
     elif phase == f.STORE:
-        _stored(h, t, w, c, now)
+        h.cpu[c, f.PHASE] = f.WRITTEN if h.cpu[c, f.B_HOLD] == f.NONE else f.REQUEST
     elif phase == f.CALL_ACQUIRE or phase == f.CALL_HANDOFF:
         locked(h, t, w, c, now)
     elif phase == f.SEND:
@@ -283,8 +197,25 @@ def _go_on(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType, c: int, now:
         _enter(h, t, w, c, now)
 
 
+@part
+def _follow_up(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
+    """Go through the phases that take no time, in the order in which one may lead to the other."""
+    cpu = h.cpu
+    if cpu[c, f.PHASE] <= f.ENTRY_INVEPT:
+        return
+    if cpu[c, f.PHASE] == f.ANSWERED:
+        _answered(h, t, w, c, now)
+    if cpu[c, f.PHASE] == f.WRITTEN:
+        _written(h, t, w, c, now)
+    if cpu[c, f.PHASE] == f.CHANGE:
+        cpu[c, f.REPEATS] -= 1
+        change(h, t, w, decide, c, cpu[c, f.PC] - 1, now)
+    if cpu[c, f.PHASE] == f.REQUEST:
+        request(h, t, c, now)
+
+
 @kernel
-def run(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType) -> None:
+def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
     """Replay a workload to its end."""
     cpu = h.cpu
     for c in range(cpu.shape[0]):
@@ -307,7 +238,8 @@ def run(h: Host, t: y.Tally, w: p.Program, decide: d.DecideType) -> None:
         ):
             deliver(h, t, c, now)
         else:
-            _go_on(h, t, w, decide, c, now)
+            _end_phase(h, t, w, decide, c, now)
+            _follow_up(h, t, w, decide, c, now)
         settle(h, t, w, c, now)
     t.total[y.SIMULATED] = now
     for c in range(cpu.shape[0]):

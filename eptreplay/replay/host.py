@@ -22,7 +22,8 @@ class Host(NamedTuple):
 
     ``stack``: [pCPU, depth, p2m and hold]; ``vcpu``: where its state is; ``mark``: [p2m, word]; ``dirty``: [domain,
     word]; ``target``: the dirty mask at a sender's request, [pCPU, word]; ``cached``: [pCPU, p2m], since when
-    translations may be cached; ``topology``: the number of each pCPU in Xen; ``node``, ``linked``: see ``machine.ept``.
+    translations may be cached; ``topology``: the number of each pCPU in Xen; ``node``, ``rest``, ``linked``: see
+    ``machine.ept``; ``ranges``: where log-dirty is on, [p2m, range, first and last frame].
     """
 
     cpu: Int64s
@@ -41,7 +42,9 @@ class Host(NamedTuple):
     cached: Int64s
     topology: Int64s
     node: Int64s
+    rest: Int64s
     linked: Int64s
+    ranges: Int64s
 
 
 @part

@@ -28,7 +28,7 @@ def deliver(h: Host, t: y.Tally, c: int, now: int) -> None:
         cpu[c, f.I_CAUSE] = cpu[sender, f.B_CAUSE]
     elif mode == f.IDLE:
         free += cost[f.C_WAKE]
-    if h.how[f.IPI_KIND] == f.IPI_INVEPT:
+    if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
         free += cost[f.C_INVEPT]
     cpu[c, f.FREE] = free
     number = t.total[y.ACK_ROWS]
@@ -46,7 +46,7 @@ def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Acknowledge, now that the handler is over, and go back into the guest that was interrupted, if any."""
     cpu, cost = h.cpu, h.cost
     sender = cpu[c, f.HANDLING]
-    if h.how[f.IPI_KIND] == f.IPI_INVEPT:
+    if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
         invept(h, t, c, cpu[sender, f.B_P2M], now - cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
     cpu[c, f.HANDLING] = f.NONE
     arrives = now + cost[f.C_ACK + distance(cost, h.topology[c], h.topology[sender])]

@@ -31,13 +31,29 @@ def invept(h: Host, t: y.Tally, c: int, n: int, start: int, where: int, cause: i
 
 @part
 def invalidate(h: Host, t: y.Tally, c: int, dom: int, now: int, where: int) -> bool:
-    """Clear the mark of a pCPU for a domain's own p2m and execute INVEPT, if there is a mark; tells whether."""
-    n = h.dom[dom, f.HOST_P2M] if dom >= 0 else f.NONE
-    if n == f.NONE or not contains(h.mark[n], c):
+    """Clear the marks of a pCPU for a domain and execute INVEPT, if there are any; tells whether.
+
+    Of a domain with several p2ms an entry looks at the marks of all, a switch at those of its own p2m.
+    """
+    if dom < 0:
         return False
-    remove(h.mark[n], c)
-    cause = h.p2m[n, f.MARK_CAUSE]
-    invept(h, t, c, n, now, where, cause)
+    own = h.dom[dom, f.HOST_P2M]
+    marked = f.NONE
+    if where == y.AT_SWITCH:
+        if own != f.NONE and contains(h.mark[own], c):
+            remove(h.mark[own], c)
+            marked = own
+    else:
+        for n in range(h.dom[dom, f.FIRST_P2M], h.dom[dom, f.BEHIND_P2M]):
+            if contains(h.mark[n], c):
+                remove(h.mark[n], c)
+                h.cached[c, n] = now + h.cost[f.C_INVEPT]
+                if marked == f.NONE:
+                    marked = n
+    if marked == f.NONE:
+        return False
+    cause = h.p2m[marked, f.MARK_CAUSE]
+    invept(h, t, c, marked, now, where, cause)
     if h.cpu[c, f.STRUCK] == f.NONE:
         charge(t, dom, cause, y.STOLEN, h.cost[f.C_INVEPT])
     return True

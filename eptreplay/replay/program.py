@@ -7,28 +7,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.jit import part
-from eptreplay.machine.ept import plan_nodes
-from eptreplay.p2m_types import is_upgrade
+from eptreplay.causes import CAUSES
+from eptreplay.machine import ept
+from eptreplay.p2m_types import ACCESSES, INVALID, RWX, TYPES, is_present, is_upgrade
+from eptreplay.strategies import decision as d
 from eptreplay.workload.schema import (
+    ASSUMED,
+    CALL,
+    FREE_TABLE,
+    GLOBAL_CHANGE,
     HOLD_BEGIN,
     HOLD_END,
     IDLE,
     LOST,
+    MISCONFIG,
     PAUSE,
+    POD_RECLAIM,
     SET,
     SWITCH_IN,
     SWITCH_OUT,
     UNPAUSE,
     VMENTER,
     VMEXIT,
+    WAIT,
     WAKE,
 )
 from eptreplay.workload.workload import Workload
 
 __all__ = [
-    "HOLD_BEGIN", "HOLD_END", "IDLE", "LOST", "PAUSE", "SET", "SWITCH_IN", "SWITCH_OUT", "UNPAUSE", "VMENTER",
-    "VMEXIT", "WAKE", "Numbers", "Program", "number_workload",
+    "CALL", "FREE_TABLE", "GLOBAL_CHANGE", "HOLD_BEGIN", "HOLD_END", "IDLE", "LOST", "MISCONFIG", "PAUSE", "PML",
+    "POD_RECLAIM", "SET", "SWITCH_IN", "SWITCH_OUT", "UNPAUSE", "VMENTER", "VMEXIT", "WAKE", "Numbers", "Program",
+    "Reading", "number_workload",
 ]  # fmt: skip
 
 NONE = -1
@@ -36,23 +45,42 @@ NONE = -1
 OP, WAITS_FOR, WAITED_FOR = 0x3F, 0x40, 0x80
 """In ``Program.op``: the operation; the row has an edge; another row has one that leads from here."""
 
-S_CAUSE, S_PRESENT, S_UPGRADE, S_OLD, S_NEW, S_ORDER, S_GFN, S_MFN, SET_FIELDS = range(9)
+(
+    A_CAUSE, A_PRESENT, A_UPGRADE, A_OLD, A_NEW, A_ORDER, A_LEVEL, A_GFN, A_MFN, A_ENTRY, A_COUNT, A_LAST, A_LAST_PATH,
+    A_WHAT, ACT_FIELDS,
+) = range(15)  # fmt: skip
+"""What is changed within a hold. ``A_ENTRY``: the entry to be written; ``A_LAST``, ``A_LAST_PATH``: of a range, the
+last frame and the path to it; ``A_WHAT``: of a sync point, which.
+"""
+
+PML = CAUSES.index("pml")
+MENDING = CAUSES.index("misconfig")
+DECREASE = CAUSES.index("decrease")
+POD_SUPERPAGE_ORDER = 9
 
 Int64s = NDArray[np.int64]
 
 
-@part
-def stores_of(order: int) -> int:
-    """Return how many live entries a write of so many pages stores."""
-    return 1 if order % 9 == 0 and order <= 18 else 1 << (order % 9)
+class Reading(NamedTuple):
+    """How the doubtful rows of a workload are read.
+
+    ``unseen``: ``present`` or ``absent``, what entries were of which nothing is known. ``doubtful``: whether
+    misconfigurations happened that may have been mended by an earlier one. ``tables``: ``ept``, or ``npt``, where every
+    leaf is recalculated by itself.
+    """
+
+    unseen: str = "present"
+    doubtful: bool = False
+    tables: str = "ept"
 
 
 class Program(NamedTuple):
     """Rows of all pCPUs, one pCPU after the other.
 
-    ``arg``: the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE, the p2m of hold rows and SET. ``item``: the vCPU of
-    SWITCH_IN, the hold of hold rows, the write of SET. ``edge``, and the pCPU of that row. ``sets``: [write, field];
-    ``path``: [write, level], see ``machine.ept``. ``first``: the first row of each pCPU.
+    ``arg``: the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE, the p2m of rows about one. ``item``: the vCPU of
+    SWITCH_IN, the hold of hold rows, the act of what is done within a hold. ``edge``, and the pCPU of that row.
+    ``acts``: [act, field]; ``path``: [act, level], see ``machine.ept``, and behind those the paths to the last frames
+    of ranges. ``first``: the first row of each pCPU.
     """
 
     op: NDArray[np.uint8]
@@ -61,7 +89,7 @@ class Program(NamedTuple):
     item: NDArray[np.int32]
     edge: Int64s
     edge_owner: NDArray[np.int32]
-    sets: Int64s
+    acts: Int64s
     path: Int64s
     first: Int64s
 
@@ -70,8 +98,9 @@ class Numbers(NamedTuple):
     """What the dense numbers of a program stand for.
 
     ``begin``: first row of each pCPU, and the number of rows. ``p2ms``: (domain, view). ``holds``: the workload's
-    numbers; ``hold_cause``, ``hold_p2m``, ``hold_pcpu`` and ``hold_dom`` (who ran, or -1) of each; ``nodes``: of all
-    EPT tables together.
+    numbers, and those behind the number of a PML drain for the holds that it may be cut into; ``hold_cause``,
+    ``hold_p2m``, ``hold_pcpu`` and ``hold_dom`` (who ran, or -1) of each; ``nodes``: of all EPT tables together;
+    ``first_tables``: for each p2m the node below its first root entry; ``ranges``: room for log-dirty ranges of a p2m.
     """
 
     pcpus: Int64s
@@ -85,13 +114,15 @@ class Numbers(NamedTuple):
     hold_pcpu: Int64s
     hold_dom: Int64s
     nodes: int
+    first_tables: Int64s
+    ranges: int
     deepest: int
 
 
-def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
-    """Return a workload in dense numbers; ``unseen``: what entries were of which nothing is known."""
-    op = workload.op
-    on_p2m = np.isin(op, _ON_P2M)
+def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numbers]:
+    """Return a workload in dense numbers."""
+    op = np.where(_left_out(workload, reading), np.uint8(WAIT), workload.op)
+    on_p2m = np.isin(op, _ON_P2M) & ((op != CALL) | (workload.p2m_dom >= 0))
     guests = np.array([domain.number for domain in workload.domains if domain.has_guest_mode], np.int64)
     domains = np.unique(np.concatenate([workload.run_dom[workload.run_dom >= 0], workload.p2m_dom[on_p2m], guests]))
     p2m_key = (workload.p2m_dom.astype(np.int64) + 1) << 32 | np.maximum(workload.p2m_view, 0)
@@ -99,9 +130,10 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
     p2m_keys = np.unique(np.concatenate([p2m_key[on_p2m], (guests + 1) << 32]))
     vcpu_key = workload.run_dom.astype(np.int64) << 32 | (workload.run_vcpu.astype(np.int64) + 1)
     vcpu_keys = np.unique(vcpu_key[(op == SWITCH_IN) & (workload.run_vcpu >= 0)])
-    sets = np.flatnonzero(op == SET)
+    acts = np.flatnonzero(np.isin(op, _ACTS))
     begins = np.flatnonzero(op == HOLD_BEGIN)
-    holds = np.sort(workload.hold[begins])
+    by_hold = begins[np.argsort(workload.hold[begins], kind="stable")]
+    holds, of_begin = _holds(workload, op, by_hold)
 
     about_domain = np.isin(op, (VMENTER, SWITCH_IN, PAUSE, UNPAUSE))
     arg = np.full(op.size, NONE, np.int32)
@@ -111,18 +143,17 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
     item[op == SWITCH_IN] = _position(vcpu_keys, vcpu_key[op == SWITCH_IN])
     on_hold = np.isin(op, (HOLD_BEGIN, HOLD_END))
     item[on_hold] = _position(holds, workload.hold[on_hold])
-    item[sets] = np.arange(sets.size)
+    item[acts] = np.arange(acts.size)
 
     size = np.diff(workload.begin)
     owner = np.repeat(np.arange(workload.pcpus.size), size)
     has_edge = workload.edge >= 0
     flags = np.where(has_edge, WAITS_FOR, 0)
     flags[workload.edge[has_edge]] |= WAITED_FOR
-    path, nodes = plan_nodes(
-        len(p2m_keys), arg[sets].astype(np.int64), workload.gfn[sets].astype(np.int64) & ((1 << 52) - 1)
-    )
-    by_hold = begins[np.argsort(workload.hold[begins], kind="stable")]
+    table = _acts(workload, op, acts, reading.unseen)
+    path, nodes = _plan(table, op[acts], arg[acts].astype(np.int64), len(p2m_keys))
     depth = np.cumsum((op == HOLD_BEGIN).astype(np.int64) - (op == HOLD_END))
+    ranged = arg[acts][table[:, A_LAST] != NONE]
     program = Program(
         op=(op | flags).astype(np.uint8),
         gap=workload.gap_ns,
@@ -130,8 +161,8 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
         item=item,
         edge=workload.edge,
         edge_owner=np.where(has_edge, owner[np.maximum(workload.edge, 0)], NONE).astype(np.int32),
-        sets=_sets(workload, sets, unseen),
-        path=path,
+        acts=table,
+        path=path[: path.shape[0] - len(p2m_keys)],
         first=workload.begin[:-1],
     )
     numbers = Numbers(
@@ -140,20 +171,51 @@ def number_workload(workload: Workload, unseen: str) -> tuple[Program, Numbers]:
         domains=tuple(domains.tolist()),
         p2ms=tuple(((key >> 32) - 1, key & 0xFFFFFFFF) for key in p2m_keys.tolist()),
         vcpus=tuple((key >> 32, (key & 0xFFFFFFFF) - 1) for key in vcpu_keys.tolist()),
-        holds=workload.hold[by_hold],
-        hold_cause=workload.cause[by_hold].astype(np.int64),
-        hold_p2m=arg[by_hold].astype(np.int64),
-        hold_pcpu=owner[by_hold],
-        hold_dom=workload.run_dom[by_hold].astype(np.int64),
+        holds=holds,
+        hold_cause=workload.cause[by_hold][of_begin].astype(np.int64),
+        hold_p2m=arg[by_hold][of_begin].astype(np.int64),
+        hold_pcpu=owner[by_hold][of_begin],
+        hold_dom=workload.run_dom[by_hold][of_begin].astype(np.int64),
         nodes=nodes,
+        first_tables=path[path.shape[0] - len(p2m_keys) :, ept.LEVELS - 2],
+        ranges=2 * (1 + int(np.bincount(ranged).max(initial=0))) if ranged.size else 1,
         deepest=int(depth.max(initial=0)),
     )
     return program, numbers
 
 
-_ON_P2M = (HOLD_BEGIN, SET, HOLD_END)
-_TYPES = 16
-_UPGRADES = np.array([[is_upgrade(old, new) for new in range(_TYPES)] for old in range(_TYPES)])
+_ACTS = (SET, MISCONFIG, GLOBAL_CHANGE, FREE_TABLE, POD_RECLAIM, CALL)
+_ON_P2M = (HOLD_BEGIN, HOLD_END, *_ACTS)
+_UPGRADES = np.array([[is_upgrade(old, new) for new in range(len(TYPES))] for old in range(len(TYPES))])
+_PRESENT = np.array([[is_present(kind, access) for access in range(len(ACCESSES))] for kind in range(len(TYPES))])
+
+
+def _left_out(workload: Workload, reading: Reading) -> NDArray[np.bool_]:
+    """Return the rows that are not replayed: holds around misconfigurations that EPT does not have, or may not."""
+    left_out = np.zeros(workload.op.size, np.bool_)
+    if reading.tables == "npt":
+        return left_out
+    other = (workload.op == MISCONFIG) & (workload.count == 0)
+    if not reading.doubtful:
+        other |= (workload.op == MISCONFIG) & (workload.old_known == ASSUMED)
+    if other.any():
+        left_out = (workload.hold >= 0) & np.isin(workload.hold, workload.hold[other])
+    return left_out
+
+
+def _holds(workload: Workload, op: NDArray[np.uint8], by_hold: Int64s) -> tuple[Int64s, Int64s]:
+    """Return the numbers of all holds, and for each the HOLD_BEGIN among ``by_hold`` that it is of."""
+    numbers = workload.hold[by_hold]
+    extra = np.zeros(numbers.size, np.int64)
+    drains = workload.cause[by_hold] == PML
+    if drains.any():
+        writes = np.flatnonzero((op == SET) & (workload.hold >= 0))
+        at = _position(numbers, workload.hold[writes])
+        np.add.at(extra, at[at >= 0], workload.count[writes[at >= 0]])
+        extra = np.where(drains, np.maximum(extra - 1, 0), 0)
+    of_begin = np.repeat(np.arange(numbers.size), 1 + extra)
+    ahead = np.arange(of_begin.size) - np.repeat(np.cumsum(1 + extra) - (1 + extra), 1 + extra)
+    return numbers[of_begin] + ahead, of_begin
 
 
 def _position(keys: NDArray[np.generic], values: NDArray[np.generic]) -> NDArray[np.int32]:
@@ -164,21 +226,72 @@ def _position(keys: NDArray[np.generic], values: NDArray[np.generic]) -> NDArray
     return np.where(keys[at] == values, at, NONE).astype(np.int32)
 
 
-def _sets(workload: Workload, rows: NDArray[np.int64], unseen: str) -> Int64s:
+def _acts(workload: Workload, op: NDArray[np.uint8], rows: Int64s, unseen: str) -> Int64s:
+    """Return the acts: one line for each row that changes something within a hold."""
     old, new = workload.old_type[rows].astype(np.int64), workload.new_type[rows].astype(np.int64)
-    known = (old >= 0) & (old < _TYPES) & (new >= 0) & (new < _TYPES)
-    upgrade = known & _UPGRADES[np.where(known, old, 0), np.where(known, new, 0)] & (workload.order[rows] == 0)
+    order, mfn = np.maximum(workload.order[rows], 0).astype(np.int64), _signed(workload.mfn[rows])
+    access = np.where(workload.access[rows] < 0, RWX, workload.access[rows]).astype(np.int64)
+    is_known = (new >= 0) & (new < len(TYPES)) & (access < len(ACCESSES))
+    open_ = is_known & _PRESENT[np.where(is_known, new, 0), np.where(is_known, access, 0)]
+    both = (old >= 0) & (old < len(TYPES)) & (new >= 0) & (new < len(TYPES))
+    upgrade = both & _UPGRADES[np.where(both, old, 0), np.where(both, new, 0)] & (order == 0) & (access == RWX)
+    entry = (
+        (mfn & ept.FRAME_MASK) << ept.FRAME_SHIFT
+        | (new & ept.TYPE_MASK) << ept.TYPE_SHIFT
+        | np.where(open_, ept.PRESENT, 0)
+        | ept.LEAF
+        | ept.USED
+    )
+    last = np.where(op[rows] == GLOBAL_CHANGE, _signed(workload.last_gfn[rows]), NONE)
+    gfn = _signed(workload.gfn[rows])
+    gfn = np.where(((op[rows] == GLOBAL_CHANGE) & (last == NONE)) | (op[rows] == CALL), NONE, gfn)
+    decrease = workload.cause[rows] == DECREASE
+    superpage = order >= POD_SUPERPAGE_ORDER
+    reclaim = np.where(decrease, d.POD_DECREASE, np.where(superpage, d.POD_SUPERPAGE, d.POD_SWEEP))
     fields = {
-        S_CAUSE: workload.cause[rows],
-        S_PRESENT: workload.present(unseen)[rows],
-        S_UPGRADE: upgrade,
-        S_OLD: old,
-        S_NEW: new,
-        S_ORDER: np.maximum(workload.order[rows], 0),
-        S_GFN: workload.gfn[rows].view(np.int64) if rows.size else 0,
-        S_MFN: workload.mfn[rows].view(np.int64) if rows.size else 0,
+        A_CAUSE: workload.cause[rows],
+        A_PRESENT: workload.present(unseen)[rows],
+        A_UPGRADE: upgrade,
+        A_OLD: np.where(op[rows] == SET, old, NONE),
+        A_NEW: np.where(np.isin(op[rows], (SET, GLOBAL_CHANGE)), new, NONE),
+        A_ORDER: order,
+        A_LEVEL: np.minimum(order // 9, ept.LEVELS - 2),
+        A_GFN: gfn,
+        A_MFN: np.where(gfn == NONE, NONE, mfn),
+        A_ENTRY: np.where(new == INVALID, ept.ABSENT, entry),
+        A_COUNT: np.where(op[rows] == SET, workload.count[rows], 1),
+        A_LAST: last,
+        A_LAST_PATH: NONE,
+        A_WHAT: np.where(op[rows] == FREE_TABLE, d.FREE_TABLE, reclaim),
     }
-    table = np.empty((rows.size, SET_FIELDS), np.int64)
+    table = np.empty((rows.size, ACT_FIELDS), np.int64)
     for field, values in fields.items():
         table[:, field] = values
     return table
+
+
+def _signed(values: NDArray[np.uint64]) -> Int64s:
+    """Return frame numbers as the engine has them: an unknown one, NO_GFN, is -1."""
+    return values.view(np.int64) if values.size else np.zeros(0, np.int64)
+
+
+def _plan(table: Int64s, op: NDArray[np.uint8], p2m: Int64s, p2ms: int) -> tuple[Int64s, int]:
+    """Return the path to the frame of each act, to the last frame of each range, and to the first of each p2m.
+
+    Also enters in ``table`` where the paths to last frames stand, and returns the number of nodes.
+    """
+    ranged = np.flatnonzero(table[:, A_LAST] != NONE)
+    table[ranged, A_LAST_PATH] = table.shape[0] + np.arange(ranged.size)
+    touches = np.isin(op, (SET, MISCONFIG)) & (table[:, A_GFN] != NONE)
+    touches |= table[:, A_LAST] != NONE
+    lowest = np.where(touches, np.where(op == SET, table[:, A_LEVEL], 0), ept.LEVELS)
+    # A write of a large entry meets tables below its level where larger ones have been split.
+    splits = np.isin(p2m, p2m[(op == SET) & (table[:, A_LEVEL] > 1)]) | np.isin(p2m, p2m[ranged])
+    lowest[touches & splits] = 0
+    first = np.arange(p2ms)
+    return ept.plan_nodes(
+        p2ms,
+        np.concatenate([p2m, p2m[ranged], first]),
+        np.concatenate([table[:, A_GFN], table[ranged, A_LAST], np.zeros(p2ms, np.int64)]),
+        np.concatenate([lowest, np.zeros(ranged.size, np.int64), np.full(p2ms, ept.LEVELS - 2)]),
+    )

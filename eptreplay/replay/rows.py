@@ -31,14 +31,15 @@ class Run(NamedTuple):
     lock: str
     profile: str
     seed: int
+    preset: str | None = None
 
 
 class Replayed(NamedTuple):
-    """A run and its outcome; ``other_broadcasts``: how many there were with assumed entries the other way round."""
+    """A run and its outcome; ``other_broadcasts``: how many there were where doubtful rows were read otherwise."""
 
     run: Run
     outcome: Outcome
-    other_broadcasts: int
+    other_broadcasts: tuple[int, ...]
 
 
 def quantile(ordered: NDArray[np.int64], share: tuple[int, int]) -> int | None:
@@ -59,21 +60,23 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
     broadcasts = int(measure[y.BROADCASTS])
     sets = workload.op == s.SET
     recorded = int((sets & (workload.origin == s.FROM_RECORD)).sum())
+    all_sets = int(workload.count[sets].sum())
     row: dict[str, Any] = {
         "run": run.number,
+        "preset": run.preset,
         "strategy": run.strategy.name,
         "lock": run.lock,
         "profile": run.profile,
         "seed": run.seed,
-        "p2m_sets": int(sets.sum()),
+        "p2m_sets": all_sets,
         "p2m_sets_recorded": recorded,
-        "p2m_sets_inferred": int(sets.sum()) - recorded,
+        "p2m_sets_inferred": all_sets - recorded,
         "ept_stores": int(measure[y.STORES]),
         "holds": int(measure[y.HOLDS]),
         "syncs": int(measure[y.SYNCS]),
         "broadcasts": broadcasts,
-        "broadcasts_min": min(broadcasts, replayed.other_broadcasts),
-        "broadcasts_max": max(broadcasts, replayed.other_broadcasts),
+        "broadcasts_min": min((broadcasts, *replayed.other_broadcasts)),
+        "broadcasts_max": max((broadcasts, *replayed.other_broadcasts)),
         "broadcasts_under_lock": int(total[y.UNDER_LOCK]),
         "ipis": int(measure[y.IPIS]),
         "invepts": int(measure[y.INVEPTS]),
@@ -85,12 +88,18 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
         "post_unlock_wait_ns_total": int(total[y.POST_UNLOCK]),
         "call_lock_wait_ns_total": int(total[y.CALL_WAIT]),
         "guest_stolen_ns": int(measure[y.STOLEN]),
-        "assumed_rows": int((workload.old_known == s.ASSUMED).sum()),
+        "assumed_rows": int((sets & (workload.old_known == s.ASSUMED)).sum()),
         "interpolated_rows": int((workload.time_origin == s.INTERPOLATED).sum()),
         "simulated_ns": int(total[y.SIMULATED]),
     }
-    unknown = unknown_columns(workload.facts, run.strategy)
+    unknown = _unknown(workload, replayed)
     return _known({column.name: row.get(column.name) for column in RESULT_TABLES["runs"]}, unknown)
+
+
+def _unknown(workload: Workload, replayed: Replayed) -> tuple[str, ...]:
+    """Return beginnings of the names of columns that the recording cannot tell for a replay."""
+    under_lock = bool(replayed.outcome.tally.total[y.UNDER_LOCK])
+    return unknown_columns(workload.facts, replayed.run.strategy, under_lock=under_lock)
 
 
 def _known(values: dict[str, Any], unknown: tuple[str, ...]) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def cause_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
     numbers, measure = replayed.outcome.numbers, replayed.outcome.tally.measure
     sets = workload.op == s.SET
     recorded = sets & (workload.origin == s.FROM_RECORD)
-    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    unknown = _unknown(workload, replayed)
     rows = []
     for i, dom in enumerate(numbers.domains):
         for cause, name in enumerate(CAUSES):
@@ -134,7 +143,7 @@ def cause_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
 def pcpu_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
     """Return the rows of ``pcpus``."""
     numbers, tally = replayed.outcome.numbers, replayed.outcome.tally
-    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    unknown = _unknown(workload, replayed)
     rows = []
     for c, pcpu in enumerate(numbers.pcpus.tolist()):
         values = {f"{mode}_ns": int(tally.mode[c, number]) for number, mode in enumerate(MODES)}
@@ -193,7 +202,7 @@ def broadcast_columns(workload: Workload, replayed: Replayed) -> Table:
 def invept_columns(workload: Workload, replayed: Replayed) -> Table:
     """Return the columns of ``invepts``, by time and pCPU; none where the recording cannot tell."""
     numbers, table = replayed.outcome.numbers, replayed.outcome.tally.invept
-    if is_unknown("invepts", unknown_columns(workload.facts, replayed.run.strategy)):
+    if is_unknown("invepts", _unknown(workload, replayed)):
         table = table[:0]
     table = table[np.lexsort((table[:, 0], table[:, 1]))]
     columns: Table = {
@@ -217,7 +226,7 @@ def _take(values: NDArray[Any] | list[Any], rows: NDArray[np.bool_]) -> NDArray[
 
 def _masked(workload: Workload, replayed: Replayed, columns: Table) -> Table:
     """Null the columns that the recording cannot tell, and put the run's number in front."""
-    unknown = unknown_columns(workload.facts, replayed.run.strategy)
+    unknown = _unknown(workload, replayed)
     size = len(next(iter(columns.values())))
     known: Table = {name: [None] * size if is_unknown(name, unknown) else value for name, value in columns.items()}
     return {"run": np.full(size, replayed.run.number), **known}

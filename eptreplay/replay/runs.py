@@ -6,101 +6,30 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eptreplay.errors import UsageError, unknown_choice
-from eptreplay.machine.profile import Profile, find_profiles
+from eptreplay.machine.profile import Profile
 from eptreplay.replay import rows as r
 from eptreplay.replay import tally as y
-from eptreplay.replay.program import Numbers, Program, number_workload
+from eptreplay.replay.plan import UNSEEN, Plan, plan
+from eptreplay.replay.program import Reading, number_workload
 from eptreplay.replay.results import columns_table, is_replaceable_result, rows_table, write_result
-from eptreplay.replay.simulate import Detail, check_strategy, simulate
+from eptreplay.replay.simulate import Detail, Outcome, simulate
 from eptreplay.replay.unknown import consequences
-from eptreplay.strategies.registry import find_strategies
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import dataset_among, read_manifest
 from eptreplay.trace.ingest import ingest
 from eptreplay.trace.summary import Document
+from eptreplay.workload.entries import PATHS
 from eptreplay.workload.lower import lower
-from eptreplay.workload.schema import INTERPOLATED
+from eptreplay.workload.schema import ASSUMED, INTERPOLATED, MISCONFIG
 from eptreplay.workload.workload import Workload, shares_document, workload_table
 from eptreplay.xentrace.reader import Progress
 
-DEFAULT_STRATEGIES = ("eager", "vmenter", "deferred")
-LOCKS = ("queue",)
-DEFAULT_LOCK = "queue"
-DEFAULT_PROFILE = "two-socket"
-UNSEEN = ("present", "absent")
-DETAILS = ("summary", "full")
-LARGEST_SEED = (1 << 63) - 1
-
 Step = Callable[[str], None]
 """Called with what is being done now."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be replayed how, checked.
-
-    ``unseen``: what entries were of which nothing is known, or None if the user did not say; then they are present.
-    """
-
-    strategies: tuple[Strategy, ...]
-    locks: tuple[str, ...]
-    profiles: tuple[Profile, ...]
-    seeds: tuple[int, ...]
-    unseen: str | None
-    detail: str
-
-    @property
-    def runs(self) -> list[tuple[r.Run, Profile]]:
-        """The rows of ``runs``: strategies, locks, profiles, seeds, the last fastest."""
-        combined = [
-            (strategy, lock, profile, seed)
-            for strategy in self.strategies
-            for lock in self.locks
-            for profile in self.profiles
-            for seed in self.seeds
-        ]
-        return [
-            (r.Run(number, strategy, lock, profile.name, seed), profile)
-            for number, (strategy, lock, profile, seed) in enumerate(combined)
-        ]
-
-
-def plan(
-    strategies: Sequence[str] = (),
-    locks: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    seed: int = 0,
-    seeds: int = 1,
-    unseen: str | None = None,
-    detail: str = "summary",
-) -> Plan:
-    """Check what the user asked for; raises UsageError."""
-    for lock in locks:
-        if lock not in LOCKS:
-            raise unknown_choice("--lock", lock, LOCKS)
-    if unseen is not None and unseen not in UNSEEN:
-        raise unknown_choice("--unseen", unseen, UNSEEN)
-    if detail not in DETAILS:
-        raise unknown_choice("--detail", detail, DETAILS)
-    if seeds < 1 or not 0 <= seed <= LARGEST_SEED - seeds:
-        raise UsageError(f"--seed {seed} --seeds {seeds}: expected seeds from 0 to {LARGEST_SEED - 1}, one at least")
-    found = find_strategies(strategies or DEFAULT_STRATEGIES)
-    for strategy in found:
-        check_strategy(strategy)
-    return Plan(
-        tuple(found),
-        tuple(dict.fromkeys(locks)) or (DEFAULT_LOCK,),
-        tuple(find_profiles(profiles or (DEFAULT_PROFILE,))),
-        tuple(range(seed, seed + seeds)),
-        unseen,
-        detail,
-    )
 
 
 def replay(
@@ -108,12 +37,14 @@ def replay(
     output: str | os.PathLike[str],
     *,
     strategies: Sequence[str] = (),
+    presets: Sequence[str] = (),
     locks: Sequence[str] = (),
     profiles: Sequence[str] = (),
     seed: int = 0,
     seeds: int = 1,
     unseen: str | None = None,
     detail: str = "summary",
+    paths: str = PATHS[-1],
     force: bool = False,
     threads: int | None = None,
     xen: str | None = None,
@@ -124,13 +55,15 @@ def replay(
 ) -> Document:
     """Replay a trace dataset, or xentrace files (several are one recording), into a new result dataset.
 
-    ``strategies``, ``locks`` and ``profiles``: names, or files of the user's; none given, the defaults. ``seeds``: how
-    many, from ``seed`` on. ``unseen``: ``present`` or ``absent``, what entries were of which the recording tells
-    nothing. ``detail``: ``full`` lists holds, broadcasts and INVEPTs one by one. ``threads``: how many replays run at
-    a time; the results are the same for any number. ``xen``, ``tsc_hz``, ``strict``: as in ``ingest``. Returns the
-    manifest of the result. Raises UsageError, InputError, DamageError, OutputError.
+    ``strategies``, ``presets``, ``locks`` and ``profiles``: names, or files of the user's; none given, the defaults. A
+    preset brings its own lock unless ``locks`` are given. ``seeds``: how many, from ``seed`` on. ``unseen``:
+    ``present`` or ``absent``, what entries were of which the recording tells nothing. ``detail``: ``full`` lists holds,
+    broadcasts and INVEPTs one by one. ``paths``: 4.6, 4.9 or 4.21, the release as which Xen writes entries.
+    ``threads``: how many replays run at a time; the results are the same for any number. ``xen``, ``tsc_hz``,
+    ``strict``: as in ``ingest``. Returns the manifest of the result. Raises UsageError, InputError, DamageError,
+    OutputError.
     """
-    wanted = plan(strategies, locks, profiles, seed, seeds, unseen, detail)
+    wanted = plan(strategies, presets, locks, profiles, seed, seeds, unseen, detail, paths)
     target = Path(output)
     with (
         staged(target, force=force, replaceable=is_replaceable_result, folder=True) as folder,
@@ -165,7 +98,7 @@ def replay_dataset(
     say("reading the dataset")
     source = read_manifest(dataset)
     say("finding operations")
-    workload = lower(dataset)
+    workload = lower(dataset, wanted.paths)
     say(f"replaying {workload.rows} rows under {len(wanted.runs)} strategies")
     replayed = _replay_all(workload, wanted, threads or os.cpu_count() or 1)
     say("writing the result")
@@ -186,39 +119,60 @@ def replay_dataset(
 
 def _replay_all(workload: Workload, wanted: Plan, threads: int) -> list[r.Replayed]:
     """Carry out all runs, some at a time; the order of the results is that of the command line."""
-    unseen = wanted.unseen or UNSEEN[0]
-    numbered = number_workload(workload, unseen)
-    other = number_workload(workload, UNSEEN[1 - UNSEEN.index(unseen)]) if _has_assumed(workload) else None
+    runs = wanted.runs
+    readings = {run.strategy: _readings(workload, run.strategy, wanted.unseen or UNSEEN[0]) for run, _ in runs}
+    numbered = {
+        reading: number_workload(workload, reading)
+        for reading in dict.fromkeys(reading for several in readings.values() for reading in several)
+    }
 
     def one(run: r.Run, profile: Profile) -> r.Replayed:
+        usual, *others = readings[run.strategy]
         costs = profile.costs()
-        return _replay_one(workload, numbered, other, run, costs, full=wanted.detail == "full")
+        outcome = simulate(workload, *numbered[usual], run.strategy, costs)
+        if wanted.detail == "full":
+            # Now it is known how many of everything there are; a second replay lists them.
+            outcome = simulate(workload, *numbered[usual], run.strategy, costs, _everything(outcome))
+        counts = [
+            int(simulate(workload, *numbered[other], run.strategy, costs).tally.total[y.BROADCAST_ROWS])
+            for other in others
+        ]
+        return r.Replayed(run, outcome, tuple(counts))
 
-    runs = wanted.runs
     with ThreadPoolExecutor(max(1, min(threads, len(runs))), "replay") as pool:
         # The engine is compiled, or loaded, by the first run alone.
         first = one(*runs[0])
         return [first, *pool.map(lambda pair: one(*pair), runs[1:])]
 
 
+def _readings(workload: Workload, strategy: Strategy, unseen: str) -> list[Reading]:
+    """Return how a workload is read for a strategy, and then the other ways that may make a difference.
+
+    Broadcasts are fewest if entries of which nothing is known were absent, and misconfigurations that an earlier one
+    may have mended did not happen; and most the other way round.
+    """
+    usual = Reading(unseen, doubtful=False, tables=strategy.tables)
+    least, most = usual._replace(unseen="absent"), usual._replace(unseen="present")
+    asks = strategy.sync_misconfig or strategy.decide is not None
+    if strategy.tables == "ept" and asks and _has_doubtful(workload):
+        most = most._replace(doubtful=True)
+    if not _has_assumed(workload):
+        least, most = (reading._replace(unseen=unseen) for reading in (least, most))
+    return list(dict.fromkeys((usual, least, most)))
+
+
 def _has_assumed(workload: Workload) -> bool:
     return bool((workload.present("present") != workload.present("absent")).any())
 
 
-def _replay_one(
-    workload: Workload, numbered: tuple[Program, Numbers], other: tuple[Program, Numbers] | None, run: r.Run,
-    costs: dict[str, int], *, full: bool,
-) -> r.Replayed:  # fmt: skip
-    outcome = simulate(workload, *numbered, run.strategy, costs)
-    broadcasts = int(outcome.tally.total[y.BROADCAST_ROWS])
-    if full:
-        # Now it is known how many of everything there are; a second replay lists them.
-        total = outcome.tally.total
-        detail = Detail(broadcasts, int(total[y.ACK_ROWS]), int(total[y.INVEPT_ROWS]))
-        outcome = simulate(workload, *numbered, run.strategy, costs, detail)
-    if other is not None:
-        broadcasts = int(simulate(workload, *other, run.strategy, costs).tally.total[y.BROADCAST_ROWS])
-    return r.Replayed(run, outcome, broadcasts)
+def _has_doubtful(workload: Workload) -> bool:
+    return bool(((workload.op == MISCONFIG) & (workload.old_known == ASSUMED)).any())
+
+
+def _everything(outcome: Outcome) -> Detail:
+    """Return room for all that a replay did."""
+    total = outcome.tally.total
+    return Detail(int(total[y.BROADCAST_ROWS]), int(total[y.ACK_ROWS]), int(total[y.INVEPT_ROWS]))
 
 
 _OF_TRACE = ("sources", "records", "bytes_decoded", "bytes_skipped", "damage", "damage_total", "lost_records")
@@ -231,12 +185,14 @@ def _manifest(source: Document, workload: Workload, wanted: Plan) -> dict[str, A
         "sources": source["sources"],
         "trace": {name: source[name] for name in _OF_TRACE},
         "options": {
-            "strategies": [strategy.name for strategy in wanted.strategies],
-            "locks": list(wanted.locks),
+            "strategies": [subject.label for subject in wanted.subjects if subject.preset is None],
+            "presets": [subject.label for subject in wanted.subjects if subject.preset],
+            "locks": wanted.locks,
             "profiles": [profile.name for profile in wanted.profiles],
             "seeds": list(wanted.seeds),
             "unseen": wanted.unseen,
             "detail": wanted.detail,
+            "paths": wanted.paths,
         },
         "assumptions": assumptions(source, workload, wanted),
     }
@@ -249,7 +205,9 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
         "tsc_hz": source["tsc_hz"],
         "xen": source["xen"],
         "vendor": source["vendor"],
-        "locks": list(wanted.locks),
+        "paths": wanted.paths,
+        "presets": list(wanted.presets),
+        "locks": wanted.locks,
         "profiles": [
             {
                 "name": profile.name,
@@ -259,6 +217,7 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
             for profile in wanted.profiles
         ],
         "seeds": list(wanted.seeds),
+        "misconfigs": _misconfigs(workload),
         "unseen": {"as": wanted.unseen or UNSEEN[0], "how": "given" if wanted.unseen else "assumed", "rows": assumed},
         "domains": [
             {
@@ -279,11 +238,18 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
 
 
 NOT_MODELLED = (
-    "recalculated entries, log-dirty operations and PML drains are rows of the workload, but cost nothing yet",
-    "superpages are written and removed whole: splits and freed tables are not modelled yet",
+    "of guests that were there before the recording only what it tells of is known of their entries: so of ept_stores",
     "nothing reacts to time or staleness: a guest writes no less, and a stale entry causes no further fault",
 )
 """What this version's replay leaves out, in every result."""
+
+
+def _misconfigs(workload: Workload) -> dict[str, int]:
+    """Return how many recalculations there are: on EPT, those that only NPT has, and those of which nobody knows."""
+    every = workload.op == MISCONFIG
+    doubtful = every & (workload.old_known == ASSUMED)
+    npt = every & (workload.count == 0)
+    return {"ept": int((every & ~doubtful & ~npt).sum()), "npt_only": int(npt.sum()), "doubtful": int(doubtful.sum())}
 
 
 def _share(workload: Workload) -> float:

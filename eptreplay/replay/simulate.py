@@ -12,15 +12,16 @@ from eptreplay.errors import InputError, UsageError
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import words_for
 from eptreplay.machine.clock import new_clock
-from eptreplay.machine.ept import ENTRIES
+from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
 from eptreplay.replay.host import Host
 from eptreplay.replay.program import Numbers, Program
-from eptreplay.strategies.decision import DECISIONS
+from eptreplay.strategies import decision as d
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.workload.workload import Workload
+from eptreplay.xentrace.catalogue.extension import NESTED_VIEWS
 
 Int64s = NDArray[np.int64]
 
@@ -32,6 +33,7 @@ COST_FIELDS = {
     "handoff_socket_ns": f.C_HANDOFF + 1,
     "handoff_remote_ns": f.C_HANDOFF + 2,
     "set_ns": f.C_SET,
+    "store_ns": f.C_STORE,
     "setup_ns": f.C_SETUP,
     "icr_ns": f.C_ICR,
     "deliver_core_ns": f.C_DELIVER,
@@ -51,6 +53,15 @@ COST_FIELDS = {
 }
 """Where the numbers of a profile stand in the array ``cost``."""
 
+
+SWITCHES = {
+    d.MISCONFIG: "sync_misconfig",
+    d.FREE_TABLE: "sync_table_free",
+    d.POD_SUPERPAGE: "sync_pod_superpage",
+    d.POD_SWEEP: "sync_pod_sweep",
+    d.POD_DECREASE: "sync_pod_decrease",
+}
+"""The switch of a strategy for each thing that it may be asked about besides writes."""
 
 MOST_NODES = 1 << 20
 """EPT tables of all p2ms together, 4 KiB each: enough for 2 TiB in pages of 4 KiB."""
@@ -109,7 +120,7 @@ def _new_host(
     if numbers.nodes > MOST_NODES:
         raise InputError(
             f"the writes lie all over the guests' memory: {numbers.nodes} EPT tables for"
-            f" {program.sets.shape[0]} writes, expected at most {MOST_NODES}; is this the output of xentrace?"
+            f" {program.acts.shape[0]} writes, expected at most {MOST_NODES}; is this the output of xentrace?"
         )
     pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
     words = words_for(pcpus)
@@ -126,12 +137,27 @@ def _new_host(
     other = CAUSES.index("other")
     p2m[:, f.HOLD] = f.NONE
     p2m[:, f.MARK_CAUSE] = other
+    node = np.zeros((max(1, numbers.nodes), ENTRIES), np.int64)
+    linked = np.zeros(max(1, numbers.nodes), np.int64)
     for n, (number, view) in enumerate(numbers.p2ms):
-        p2m[n, f.P_DOMAIN], p2m[n, f.ROOT] = index[number], n
+        own = dom[index[number]]
+        p2m[n, f.P_DOMAIN], p2m[n, f.ROOT], p2m[n, f.MARKED_AT] = index[number], n, n
         if view == 0:
-            dom[index[number], f.HOST_P2M] = n
-        if invalidates and number in kinds and kinds[number].created:
+            own[f.HOST_P2M] = n
+        if view < NESTED_VIEWS:
+            own[f.FIRST_P2M] = n if own[f.BEHIND_P2M] == 0 else own[f.FIRST_P2M]
+            own[f.BEHIND_P2M] = n + 1
+        else:
+            p2m[n, f.NESTED] = 1
+            if strategy.invalidates_at_entry and own[f.HOST_P2M] != f.NONE:
+                p2m[n, f.MARKED_AT] = own[f.HOST_P2M]
+        created = number in kinds and kinds[number].created
+        if invalidates and created:
             mark[n] = ~np.uint64(0)
+        if not created:
+            p2m[n, f.UNFAMILIAR] = 1
+            node[n, 0] = numbers.first_tables[n] << FRAME_SHIFT | USED
+            linked[numbers.first_tables[n]] = 1
     return Host(
         cpu=_new_cpus(numbers, program),
         lock=np.full((1 + p2ms, f.LOCK_FIELDS), f.NONE, np.int64),
@@ -148,8 +174,10 @@ def _new_host(
         target=np.zeros((pcpus, words), np.uint64),
         cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
         topology=numbers.pcpus,
-        node=np.zeros((max(1, numbers.nodes), ENTRIES), np.int64),
-        linked=np.zeros(max(1, numbers.nodes), np.int64),
+        node=node,
+        rest=np.zeros(max(1, numbers.nodes), np.int64),
+        linked=linked,
+        ranges=np.zeros((max(1, p2ms), numbers.ranges, 2), np.int64),
     )
 
 
@@ -192,6 +220,10 @@ def _switches(workload: Workload, strategy: Strategy) -> Int64s:
     how[f.DECIDES] = strategy.decide is not None
     how[f.AT_ENTRY] = strategy.invalidates_at_entry
     how[f.ENTRIES_RECORDED] = workload.facts.has_vm_entries
+    how[f.HOLD_PER_WRITE] = strategy.pml_drain == "entry"
+    how[f.IS_NPT] = strategy.tables == "npt"
+    for what, switch in SWITCHES.items():
+        how[f.SYNCS + what] = getattr(strategy, switch)
     return how
 
 
@@ -216,8 +248,8 @@ def _check(workload: Workload, numbers: Numbers, strategy: Strategy, tally: y.Ta
     status, row = int(tally.total[y.STATUS]), int(tally.total[y.STATUS_ROW])
     if status == y.BAD_DECISION:
         raise UsageError(
-            f"strategy {strategy.name}: decide returned something else than {', '.join(DECISIONS)} (0 to"
-            f" {len(DECISIONS) - 1}), at row {row} of the workload"
+            f"strategy {strategy.name}: decide returned something else than {', '.join(d.DECISIONS)} (0 to"
+            f" {len(d.DECISIONS) - 1}), at row {row} of the workload"
         )
     if status == y.STUCK:
         pcpu = int(numbers.pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])

@@ -10,13 +10,17 @@ from eptreplay.workload.workload import Facts
 
 
 class Gap(NamedTuple):
-    """A thing that a recording may lack, the columns that are null then, for which strategies, and the consequence."""
+    """A thing that a recording may lack, the columns that are null then, for which strategies, and the consequence.
+
+    ``if_under_lock``: only of replays in which something was broadcast under the lock.
+    """
 
     name: str
     lacks: Callable[[Facts], bool]
     columns: tuple[str, ...]
     concerns: Callable[[Strategy], bool]
     consequence: str
+    if_under_lock: bool = False
 
 
 def _any(_: Strategy) -> bool:
@@ -56,8 +60,9 @@ GAPS = (
         "SCHED",
         lambda facts: not facts.has_sched,
         ("hold_ns", "write_wait_ns", "t_"),
-        lambda strategy: strategy.broadcasts_under_lock,
-        "and of strategies that broadcast under the lock, how long it is held",
+        _any,
+        "and if anything is broadcast under the lock, how long it is held",
+        if_under_lock=True,
     ),
     Gap(
         "VMENTER",
@@ -76,9 +81,13 @@ GAPS = (
 )  # fmt: skip
 
 
-def unknown_columns(facts: Facts, strategy: Strategy) -> tuple[str, ...]:
-    """Return beginnings of the names of columns that are null for a strategy."""
-    return tuple(column for gap in GAPS if gap.lacks(facts) and gap.concerns(strategy) for column in gap.columns)
+def unknown_columns(facts: Facts, strategy: Strategy, *, under_lock: bool) -> tuple[str, ...]:
+    """Return beginnings of the names of columns that are null for a strategy.
+
+    ``under_lock``: whether something was broadcast under the lock.
+    """
+    gaps = [gap for gap in GAPS if gap.lacks(facts) and gap.concerns(strategy)]
+    return tuple(column for gap in gaps if under_lock or not gap.if_under_lock for column in gap.columns)
 
 
 def is_unknown(column: str, unknown: tuple[str, ...]) -> bool:

@@ -18,19 +18,28 @@ def is_rough(assumptions: dict[str, Any]) -> bool:
 def assumption_lines(assumptions: dict[str, Any]) -> list[str]:
     """Return one line for each thing that the numbers rest on."""
     tsc, xen, unseen = assumptions["tsc_hz"], assumptions["xen"], assumptions["unseen"]
+    misconfigs = assumptions["misconfigs"]
     profiles = ", ".join(
         f"{p['name']} ({p['sourced']} sourced, {p['assumed']} assumed)" for p in assumptions["profiles"]
     )
     lines = [
         (
             f"TSC {tsc['value']} Hz ({tsc['how']}), layouts of Xen {xen['layout']} ({xen['how']}),"
-            f" p2m lock {', '.join(assumptions['locks'])}, profile {profiles}, seed {_seeds(assumptions['seeds'])}"
+            f" paths of Xen {assumptions['paths']}, p2m lock {', '.join(assumptions['locks'])},"
+            f" profile {profiles}, seed {_seeds(assumptions['seeds'])}"
         )
     ]
+    lines += [f"preset {line}" for line in assumptions["presets"]]
     if unseen["rows"]:
         lines.append(
             f"assumed: {unseen['rows']:,} writes to entries of which nothing tells what they were count as to"
             f" {unseen['as']} ones ({unseen['how']}); [ ] shows the broadcasts either way"
+        )
+    if misconfigs["doubtful"]:
+        lines.append(
+            f"assumed: of {sum(misconfigs.values()):,} NPT recalculations {misconfigs['ept']:,} would be EPT_MISCONFIG"
+            f" exits; of {misconfigs['doubtful']:,} the frame is unknown, so that they may be, too: they are left out,"
+            " and count in the upper bound in [ ] where a strategy broadcasts at such exits"
         )
     guessed = [
         f"d{d['domain']} {'HVM' if d['guest_mode'] else 'PV'}" for d in assumptions["domains"] if d["how"] == "assumed"

@@ -8,24 +8,31 @@ from typing import Any
 Row = dict[str, Any]
 
 BESIDES = ("lock", "profile", "seed")
-"""What a run has besides its strategy. Only runs that agree in all of it are compared."""
+"""What a run has besides its preset or strategy."""
+
+
+def label(row: Row) -> str:
+    """Return what a run is called: its preset, or else its strategy. One of the two tells what it is about."""
+    return str(row["preset"] or row["strategy"])
 
 
 def name_of(row: Row, rows: Sequence[Row]) -> str:
-    """Return what tells a run from the others: its preset or strategy, and what else differs among them."""
+    """Return what tells a run from the others: what it is called, and what else differs among them."""
     differs = [column for column in BESIDES if len({other[column] for other in rows}) > 1]
     parts = [f"seed {row[column]}" if column == "seed" else str(row[column]) for column in differs]
-    return " ".join([row["preset"] or row["strategy"], *parts])
+    return " ".join([label(row), *parts])
 
 
 def base_of(row: Row, rows: Sequence[Row], baseline: int) -> Row | None:
-    """Return the run that another is compared with: of the baseline's strategy, and the same in all else."""
-    strategy = next(other["strategy"] for other in rows if other["run"] == baseline)
-    return next(
-        (
-            other
-            for other in rows
-            if other["strategy"] == strategy and all(other[column] == row[column] for column in BESIDES)
-        ),
-        None,
-    )
+    """Return the run that another is compared with: the baseline's preset or strategy, and the same in all else.
+
+    The lock may differ where that is part of what is compared: presets bring their own.
+    """
+    name = next(label(other) for other in rows if other["run"] == baseline)
+    bases = [
+        other
+        for other in rows
+        if label(other) == name and (other["profile"], other["seed"]) == (row["profile"], row["seed"])
+    ]
+    same = next((other for other in bases if other["lock"] == row["lock"]), None)
+    return same or (bases[0] if len(bases) == 1 else None)

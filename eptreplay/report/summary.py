@@ -12,6 +12,7 @@ from eptreplay import __version__
 from eptreplay.errors import unknown_choice
 from eptreplay.replay.results import read_result
 from eptreplay.replay.schema import MEASURES
+from eptreplay.report.compare import label
 from eptreplay.report.verdict import verdict
 
 REPORT_SCHEMA = 1
@@ -22,8 +23,8 @@ Document = dict[str, Any]
 def summarise_result(folder: str | os.PathLike[str], baseline: str | None = None) -> Document:
     """Return the report on a result dataset, as one JSON document.
 
-    ``baseline``: the strategy that the others are compared with; None: the first row's. Raises UsageError if there is
-    no such row, InputError if ``folder`` is no result.
+    ``baseline``: the preset or strategy that the others are compared with; None: the first row's. Raises UsageError if
+    there is no such row, InputError if ``folder`` is no result.
     """
     manifest, tables = read_result(folder)
     runs = pl.DataFrame(pl.from_arrow(tables["runs"])).sort("run")
@@ -45,16 +46,16 @@ def summarise_result(folder: str | os.PathLike[str], baseline: str | None = None
     }
 
 
-def check_baseline(name: str | None, strategies: Sequence[str]) -> None:
-    """Raise UsageError if ``name`` is none of the strategies."""
-    if name is not None and name not in strategies:
-        raise unknown_choice("--baseline", name, list(dict.fromkeys(strategies)))
+def check_baseline(name: str | None, labels: Sequence[str]) -> None:
+    """Raise UsageError if no row is called ``name``."""
+    if name is not None and name not in labels:
+        raise unknown_choice("--baseline", name, list(dict.fromkeys(labels)))
 
 
 def _baseline(rows: Sequence[dict[str, Any]], name: str | None) -> int:
-    """Return the number of the first run of the strategy that others are compared with."""
-    check_baseline(name, [row["strategy"] for row in rows])
-    return next((int(row["run"]) for row in rows if name is None or name == row["strategy"]), 0)
+    """Return the number of the first run that is called so, and that others are compared with."""
+    check_baseline(name, [label(row) for row in rows])
+    return next((int(row["run"]) for row in rows if name is None or name == label(row)), 0)
 
 
 def sums(causes: pl.DataFrame, by: tuple[str, str]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eptreplay.report.assumed import MARK, assumption_lines, is_rough
-from eptreplay.report.compare import Row, base_of, name_of
+from eptreplay.report.compare import Row, base_of, label, name_of
 from eptreplay.report.units import count, difference, duration, span
 
 Columns = Sequence[tuple[str, Callable[[Row], str]]]
@@ -88,8 +88,8 @@ def print_report(document: dict[str, Any], console: Console) -> None:
     others = [row for row in rows if base_of(row, rows, document["baseline"]) not in (None, row)]
     if others:
         columns = [(title, _against(name, rows, document["baseline"])) for title, name in COMPARED]
-        strategy = next(row["strategy"] for row in rows if row["run"] == document["baseline"])
-        _print(console, f"against {strategy}", names, others, columns)
+        against = next(label(row) for row in rows if row["run"] == document["baseline"])
+        _print(console, f"against {against}", names, others, columns)
     for title, key in (("by domain", "by_domain"), ("by cause", "by_cause")):
         _print_shares(console, title, key.removeprefix("by_"), names, document[key])
     for line in assumption_lines(document["assumptions"]):

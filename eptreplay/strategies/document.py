@@ -1,10 +1,11 @@
-"""The strategies that ship with eptreplay as one JSON document."""
+"""The strategies and presets that ship with eptreplay as JSON documents."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from eptreplay.strategies.presets import PRESETS
 from eptreplay.strategies.registry import STRATEGIES
 
 
@@ -20,3 +21,8 @@ def strategies_document() -> dict[str, Any]:
             for strategy in STRATEGIES.values()
         ],
     }
+
+
+def presets_document() -> dict[str, Any]:
+    """Return ``{"schema": 1, "presets": [...]}``: per preset its strategy and lock by name, and its release."""
+    return {"schema": 1, "presets": [asdict(preset) for preset in PRESETS.values()]}

@@ -9,11 +9,17 @@ from pathlib import Path
 from types import ModuleType
 
 from eptreplay.errors import UsageError, unknown_choice
+from eptreplay.strategies.candidates import CANDIDATES
 from eptreplay.strategies.controls import CONTROLS
 from eptreplay.strategies.history import HISTORY
+from eptreplay.strategies.modern import MODERN
+from eptreplay.strategies.npt import NPT
+from eptreplay.strategies.series import SERIES
 from eptreplay.strategies.strategy import Strategy
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (*HISTORY, *CONTROLS)}
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy for group in (HISTORY, SERIES, MODERN, NPT, CONTROLS, CANDIDATES) for strategy in group
+}
 """All that ship with eptreplay, in the order in which ``-s all`` takes them."""
 
 ALL = "all"
@@ -29,10 +35,15 @@ def find_strategies(names: Sequence[str]) -> list[Strategy]:
     found: list[Strategy] = []
     for name in names:
         found += STRATEGIES.values() if name == ALL else [find_strategy(name)]
-    for number, strategy in enumerate(found):
-        if strategy.name in {other.name for other in found[:number]}:
-            raise UsageError(f"-s {strategy.name}: named twice; each row of a result needs a name of its own")
+    refuse_twins("-s", [strategy.name for strategy in found])
     return found
+
+
+def refuse_twins(option: str, names: Sequence[str]) -> None:
+    """Raise UsageError if one of the names is there twice: rows of a result are told apart by it."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"{option} {name}: named twice; each row of a result needs a name of its own")
 
 
 def find_strategy(name: str) -> Strategy:

@@ -11,14 +11,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "broadcast": ("sync", "unlock", "none"),
     "ipi": ("invept", "kick", "none"),
     "kick": ("dirty", "running"),
-    "page_free": ("now", "unlock"),
+    "page_free": ("now", "tables", "unlock"),
     "pml_drain": ("entry", "batch"),
     "upgrades": ("sync", "elide"),
     "call_lock": ("serial", "lockless"),
+    "tables": ("ept", "npt"),
 }
 """Values of each switch that is not a yes or no."""
 
-_TEXTS = ("summary", "commit", "releases")
+_TEXTS = ("summary", "commit", "dates", "releases", "plausible")
 _DEFAULTS = {"sync": NOW, "unlock": DEFER, "none": NOTHING}
 
 
@@ -49,21 +50,29 @@ class Strategy:
     sync_pod_decrease: bool = True
     """What is owed is broadcast before pages that the guest gives back go to the cache of populate-on-demand."""
     page_free: str = "now"
-    """Pages go back to the allocator at once (``now``) or after the broadcast (``unlock``)."""
+    """Pages go back to their allocator at once (``now``), or wait until the broadcast is over, or, if none is sent, no
+    pCPU is marked any more: all pages (``unlock``), or those of the p2m itself (``tables``)."""
     pml_drain: str = "entry"
     """A hold for each entry of a PML buffer (``entry``) or one for all (``batch``)."""
     upgrades: str = "sync"
     """Changes that only add rights are syncs too (``sync``), as in Xen, or nothing (``elide``)."""
     call_lock: str = "serial"
     """One broadcast at a time on the whole host (``serial``) or any number (``lockless``)."""
+    tables: str = "ept"
+    """What a recalculation of the recording is replayed as. Intel (``ept``): an exit for a misconfigured entry, which
+    mends up to 512 of them. AMD (``npt``): one store, with an invalidation of its own."""
     decide: Decide | None = None
     """A function that decides in place of the switches, see ``eptreplay.strategies.decision``."""
     summary: str = ""
     """One sentence."""
     commit: str = ""
     """Commit of Xen that made it so."""
+    dates: str = ""
+    """When it was in Xen's tree, or proposed for it, by the dates of the commits before and after."""
     releases: str = ""
     """Releases that shipped it."""
+    plausible: str = ""
+    """Of a candidate that nobody has shipped: the fact that makes it plausible, and its source."""
 
     def __post_init__(self) -> None:
         name: object = self.name  # a user's file is not type-checked
@@ -89,8 +98,3 @@ class Strategy:
     def invalidates_at_entry(self) -> bool:
         """Whether marks are looked at before a VM entry (8eb2235599) rather than at a switch of domains."""
         return self.ipi != "invept"
-
-    @property
-    def broadcasts_under_lock(self) -> bool:
-        """Whether a hold may last as long as a broadcast; of a decision function that is not known."""
-        return self.broadcast == "sync" or self.decide is not None

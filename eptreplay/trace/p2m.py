@@ -11,6 +11,7 @@ from eptreplay.trace.tables import masked
 from eptreplay.xentrace.actions import MAX_ORDER
 from eptreplay.xentrace.catalogue import EVENTS, class_of
 from eptreplay.xentrace.catalogue.event import Event
+from eptreplay.xentrace.catalogue.extension import GLOBAL_MEMORY_TYPES, GLOBAL_RANGE
 from eptreplay.xentrace.catalogue.layout import Field
 from eptreplay.xentrace.columns import Columns
 from eptreplay.xentrace.table import MEMORY, attributes_of
@@ -35,6 +36,7 @@ KIND_NAMES: tuple[str, ...] = tuple(dict.fromkeys(KINDS.get(e.name, e.name.lower
 FIELDS = {
     "gfn": "gfn",
     "gpa": "gfn",
+    "first_gfn": "gfn",
     "mfn": "mfn",
     "order": "order",
     "domid": "p2m_dom",
@@ -49,6 +51,11 @@ PAGE_SHIFT = 12
 ALL_BITS = (1 << 64) - 1
 NO_TABLE = ("MEM_PAGE_GRANT_MAP", "MEM_PAGE_GRANT_UNMAP", "MEM_PAGE_GRANT_TRANSFER", "PAGE_FREE", "PAGE_ALLOC")
 """Events whose domain is a frame's owner: whose p2m is written, if any, they do not tell."""
+SAYS_NOTHING = {
+    ("P2M_GLOBAL_CHANGE", "first_gfn"): (GLOBAL_RANGE, 0),
+    ("P2M_GLOBAL_CHANGE", "new_type"): (GLOBAL_MEMORY_TYPES, GLOBAL_MEMORY_TYPES),
+}
+"""Fields that say nothing where these bits of the record's ``flags`` have this value: the column is null."""
 
 
 def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
@@ -73,6 +80,10 @@ def p2m_batch(columns: Columns, xen: str) -> pa.RecordBatch:
                 raw = _extract(field, columns.words, whole)
                 values[column][whole] = raw >> np.uint64(PAGE_SHIFT) if field.name == "gpa" else raw
                 known[column][whole] = raw <= np.uint64(HIGHEST.get(column, ALL_BITS))
+                if (event.name, field.name) in SAYS_NOTHING:
+                    bits, value = SAYS_NOTHING[event.name, field.name]
+                    flags = next(x for x in layout.fields if x.name == "flags")
+                    known[column][whole] &= _extract(flags, columns.words, whole) & np.uint64(bits) != value
         if event.name == "HVM_NPF":
             values["p2m_dom"][rows] = columns.run_dom[rows]
             known["p2m_dom"][rows] = columns.place_known[rows]

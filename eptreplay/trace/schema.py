@@ -48,11 +48,11 @@ P2M = [
     *_RECORD,
     *_PLACEMENT,
     Column("kind", pa.dictionary(pa.int8(), pa.string()), False, "what happened, one name per memory event"),
-    Column("p2m_dom", pa.uint16(), True, "domain whose p2m it concerns"),
-    Column("gfn", pa.uint64(), True, "guest frame number, in pages of 4 KiB"),
-    Column("order", pa.uint16(), True, "2^order pages of 4 KiB: 0, 9 (2 MiB) or 18 (1 GiB)"),
+    Column("p2m_dom", pa.uint16(), True, "domain whose p2m it concerns; of a pause the domain itself"),
+    Column("gfn", pa.uint64(), True, "guest frame number, in pages of 4 KiB; of several, the first"),
+    Column("order", pa.uint16(), True, "2^order pages of 4 KiB: of an entry 0, 9 (2 MiB) or 18 (1 GiB)"),
     Column("mfn", pa.uint64(), True, "machine frame number; 2^64 - 1 in a write that leaves the entry without one"),
-    Column("p2mt", pa.uint8(), True, "Xen's number of the p2m type: after the write for set, as looked up for npf"),
+    Column("p2mt", pa.uint8(), True, "Xen's number of the p2m type: the new one, but for npf the one looked up"),
     Column("qualification", pa.uint32(), True, "exit qualification of an EPT violation; always 0 on SVM"),
 ]
 

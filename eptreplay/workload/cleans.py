@@ -30,25 +30,41 @@ class Unseen(NamedTuple):
 def find_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> Unseen:
     """Return the log-dirty operations that the faults of each p2m imply: as few as can explain them.
 
-    Tracking was switched on before the first fault. Between two faults on one page the page was cleaned. Such an
-    operation is carried out where the control domain last ran within its time, else where the fault was.
+    Tracking was switched on before the first fault. Between two faults on one page the page was cleaned, and before the
+    recalculation that came ahead of the second one. Such an operation is carried out where the control domain last ran
+    within its time, else where the fault was.
     """
     fault = np.flatnonzero((rows["op"] == s.SET) & (rows["cause"] == LOGDIRTY_FAULT) & (rows["new_type"] == t.RAM_RW))
     found: list[tuple[int, int, int, int, int, int]] = []
     runs = _runs_of_control_domain(rows, t_ns)
+    since = _since_recalculation(rows, t_ns, fault)
     for dom in np.unique(rows["p2m_dom"][fault]).tolist():
-        own = fault[rows["p2m_dom"][fault] == dom]
-        own = own[np.lexsort((own, t_ns[own]))]
+        own = np.flatnonzero(rows["p2m_dom"][fault] == dom)
+        own = own[np.lexsort((own, t_ns[fault[own]]))]
+        begun, own = since[own], fault[own]
         times = t_ns[own]
-        if times[0] > 0:
-            found.append((s.GLOBAL_CHANGE, dom, *_place(runs, 0, int(times[0]), int(rows["pcpu"][own[0]]))))
+        if begun[0] > 0:
+            found.append((s.GLOBAL_CHANGE, dom, *_place(runs, 0, int(begun[0]), int(rows["pcpu"][own[0]]))))
         by_page = np.lexsort((times, rows["gfn"][own]))
         again = rows["gfn"][own][by_page][1:] == rows["gfn"][own][by_page][:-1]
-        left, right = times[by_page[:-1][again]], times[by_page[1:][again]]
+        left, right = times[by_page[:-1][again]], begun[by_page[1:][again]]
         where = rows["pcpu"][own][by_page[1:][again]]
         for low, high, pcpu in _stab(left, right, where):
             found.append((s.LOGDIRTY_CLEAN, dom, *_place(runs, low, high, pcpu)))
     return Unseen(*np.array(found, np.int64).reshape(-1, 6).T)
+
+
+def _since_recalculation(rows: Draft, t_ns: NDArray[np.int64], fault: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each fault when its page was recalculated, if it is known that it was; else its own time."""
+    since = t_ns[fault]
+    mended = np.flatnonzero((rows["op"] == s.MISCONFIG) & (rows["gfn"] != s.NO_GFN))
+    following = np.searchsorted(fault, mended)
+    mended, following = mended[following < fault.size], following[following < fault.size]
+    same = rows["gfn"][mended] == rows["gfn"][fault[following]]
+    for column in ("pcpu", "p2m_dom"):
+        same &= rows[column][mended] == rows[column][fault[following]]
+    np.minimum.at(since, following[same], t_ns[mended[same]])
+    return since
 
 
 def _stab(left: NDArray[np.int64], right: NDArray[np.int64], pcpu: NDArray[np.uint16]) -> list[tuple[int, int, int]]:

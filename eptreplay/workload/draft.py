@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eptreplay.workload.schema import FROM_RECORD, HOST_VIEW
+from eptreplay.workload.schema import FROM_RECORD, HOST_VIEW, NO_GFN
 
 UNKNOWN = -1
 
@@ -31,6 +31,10 @@ COLUMNS: dict[str, tuple[type, int]] = {
     "cause": (np.int8, UNKNOWN),
     "origin": (np.int8, FROM_RECORD),
     "count": (np.int64, 1),
+    "last_gfn": (np.uint64, NO_GFN),
+    "access": (np.int8, UNKNOWN),
+    "old_present": (np.int8, UNKNOWN),
+    "preemptible": (np.int8, UNKNOWN),
     "tsc": (np.int64, UNKNOWN),
 }
 """Columns of a draft, their types, and what stands where a group does not say.

@@ -28,9 +28,9 @@ def find_edges(rows: Draft, t_ns: NDArray[np.int64], woken: Edges) -> Edges:
     ``woken``: for each wake-up the row of the waking pCPU that it happened with or after, and the SWITCH_IN of the
     vCPU. Where that ends an idle time, it is the WAKE before it that waits.
     """
-    switches, writes = _switches(rows, t_ns), _writes(rows, t_ns)
-    source = np.concatenate([switches.source, writes.source, woken.source])
-    target = np.concatenate([switches.target, writes.target, woken.target])
+    others = (_switches(rows, t_ns), _writes(rows, t_ns), _pauses(rows, t_ns), woken)
+    source = np.concatenate([edges.source for edges in others])
+    target = np.concatenate([edges.target for edges in others])
     after_idle = np.zeros(t_ns.size, np.bool_)
     after_idle[1:] = (rows["op"][:-1] == s.WAKE) & (rows["pcpu"][:-1] == rows["pcpu"][1:])
     wakes = np.arange(target.size) >= target.size - woken.target.size
@@ -59,7 +59,7 @@ def _switches(rows: Draft, t_ns: NDArray[np.int64]) -> Edges:
 
 def _writes(rows: Draft, t_ns: NDArray[np.int64]) -> Edges:
     """Return edges between holds that write one entry: the later begins after the earlier has ended."""
-    at = np.flatnonzero(rows["op"] == s.SET)
+    at = np.flatnonzero((rows["op"] == s.SET) & (rows["gfn"] != s.NO_GFN))
     hold = rows["outer"][at]
     begins, ends = rows["outer_begin"][at], rows["outer_end"][at]
     key = _entry_keys(rows, at)
@@ -69,6 +69,23 @@ def _writes(rows: Draft, t_ns: NDArray[np.int64]) -> Edges:
     for column in (*key, rows["p2m_view"][at], rows["p2m_dom"][at]):
         same &= column[before] == column[now]
     return Edges(ends[before[same]], begins[now[same]])
+
+
+def _pauses(rows: Draft, t_ns: NDArray[np.int64]) -> Edges:
+    """Return edges to pauses: whatever vCPUs of the domain did before is done, as the pause waited for them."""
+    pauses = np.flatnonzero((rows["op"] == s.PAUSE) & (rows["depth"] == 0))
+    source, target = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for dom in np.unique(rows["run_dom"][pauses]).tolist():
+        own = pauses[rows["run_dom"][pauses] == dom]
+        runs = np.flatnonzero(rows["run_dom"] == dom)
+        for block in np.split(runs, np.flatnonzero(np.diff(rows["pcpu"][runs].astype(np.int64))) + 1):
+            last = np.searchsorted(t_ns[block], t_ns[own]) - 1
+            # What the pause before on that pCPU has waited for is done.
+            waits = last >= 0
+            waits[1:] &= (last[1:] != last[:-1]) | (rows["pcpu"][own][1:] != rows["pcpu"][own][:-1])
+            source.append(block[last[waits]])
+            target.append(own[waits])
+    return Edges(np.concatenate(source), np.concatenate(target))
 
 
 def _entry_keys(rows: Draft, at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:

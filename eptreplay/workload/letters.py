@@ -1,7 +1,8 @@
 """A recording as text: one letter for each record that tells of a p2m, so that rules can be written as patterns.
 
-Letters of the vCPU that has exited because of a nested page fault or EPT violation, up to its next VM entry, are in
-lower case, all others in upper case. The table says what each letter stands for.
+Letters of a vCPU that has exited because of a nested page fault, an EPT violation, a misconfigured entry or a full log
+of PML, up to its next VM entry, are in lower case, all others in upper case. The table says what each letter stands
+for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ LETTERS = {
     "Y": "POD_ZERO_RECLAIM without such a write",
     "H": "POD_SUPERPAGE_SPLINTER",
     "D": "DECREASE_RESERVATION",
+    "C": "P2M_GLOBAL_CHANGE",
+    "T": "PT_PAGE_FREE",
+    "S": "POD_CACHE_ADD",
     "<": "P2M_HOLD_BEGIN, and ( in lower case; { inside another hold",
     ">": "P2M_HOLD_END, and ) in lower case; } inside another hold",
 }
@@ -93,15 +97,18 @@ def spell(records: r.Records, episodes: Episodes, vendor: str) -> Text:
     letters[npf] = ord("N") if vendor == "svm" else _npf_letters(records, row[npf])
     letters[kind == r.SPLINTER] = ord("H")
     letters[kind == r.DECREASE] = ord("D")
+    letters[kind == r.GLOBAL] = ord("C")
+    letters[kind == r.TABLE_FREE] = ord("T")
+    letters[kind == r.CACHE_ADD] = ord("S")
     _pair_with_write_before(records, letters, at, kind, row)
     _mark_restored(records, letters, at, is_set, row)
     if not (what == r.VMEXIT).any():
         own = is_set & (letters == ord("W")) & (records.dom[at] == records.p2m_dom[row]) & (records.order[row] == 0)
         letters[own] = ord("A")
-    inside = _in_fault(records, episodes, fault, at, row)
+    inside = _in_fault(records, episodes, fault | _marks(records, vendor), at, row)
     never = np.isin(letters, np.frombuffer(b"XxKBDI", np.uint8))
     letters[inside & ~never] |= _LOWER
-    _bracket_holds(records, letters, at, kind, inside)
+    _bracket_holds(records, letters, at, kind, row, inside)
     keep = letters != 0
     return Text(letters[keep], at[keep])
 
@@ -190,7 +197,7 @@ def _mark_restored(
 def _in_fault(
     records: r.Records, episodes: Episodes, fault: NDArray[np.bool_], at: NDArray[np.int64], row: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """Return which letters are of the vCPU that has just faulted, and about its own domain's p2m."""
+    """Return which letters are of the vCPU that has just exited for a p2m, and about its own domain's."""
     start = episodes.start[at]
     inside = (start >= 0) & fault[start] & episodes.own[at] & (start != at)
     owner, dom = records.dom[at], records.p2m_dom[row]
@@ -200,11 +207,15 @@ def _in_fault(
 
 def _bracket_holds(
     records: r.Records, letters: NDArray[np.uint8], at: NDArray[np.int64], kind: NDArray[np.uint8],
-    inside: NDArray[np.bool_],
+    row: NDArray[np.int32], inside: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Write recorded holds as brackets: outermost ones as < > or ( ), inner ones as { }; broken ones not at all."""
+    """Write recorded holds as brackets: outermost ones as < > or ( ), inner ones as { }; broken ones not at all.
+
+    One of a domain that no Xen has is broken too.
+    """
     marks = np.flatnonzero((kind == r.HOLD_BEGIN) | (kind == r.HOLD_END))
     letters[marks] = 0
+    marks = marks[records.p2m_dom[row[marks]] != r.UNKNOWN]
     pairs: dict[int, int] = {}
     stack: list[int] = []
     pcpu = -1

@@ -9,40 +9,63 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.p2m_types import GRANT_MAP_RO, GRANT_MAP_RW, INVALID, MAP_FOREIGN, PRESENT, RAM_LOGDIRTY, RAM_RW
+from eptreplay.p2m_types import (
+    ACCESSES,
+    GRANT_MAP_RO,
+    GRANT_MAP_RW,
+    INVALID,
+    MAP_FOREIGN,
+    PRESENT,
+    RAM_RW,
+    RWX,
+    TYPES,
+    is_present,
+)
 from eptreplay.trace.lacks import TIMED_SHARE
 from eptreplay.workload import records as r
 from eptreplay.workload import rules as rule
 from eptreplay.workload import schema as s
-from eptreplay.workload.cleans import find_unseen
-from eptreplay.workload.draft import Draft, Drafts, take
+from eptreplay.workload.additions import inferred_rows, insert, with_additions
+from eptreplay.workload.draft import Draft, Drafts
 from eptreplay.workload.edges import Edges, find_edges
+from eptreplay.workload.entries import PATHS, cut_into_entries
 from eptreplay.workload.episodes import Episodes, find_episodes, first_of_pcpu
-from eptreplay.workload.holds import Folding, add_operations, fold
+from eptreplay.workload.fold import Folding, fold
+from eptreplay.workload.holds import add_operations
 from eptreplay.workload.letters import spell
-from eptreplay.workload.old_state import NONE, TABLE, earlier_types
+from eptreplay.workload.old_state import NONE, TABLE, earlier_writes
+from eptreplay.workload.recalculations import leave_to_npt
 from eptreplay.workload.scheduling import add_scheduling
 from eptreplay.workload.times import slot_times, to_ns
+from eptreplay.workload.toolstack import add_toolstack
 from eptreplay.workload.workload import Domain, Facts, Share, Workload
 
 POPULATE = rule.CAUSE_NUMBERS["populate"]
 PHYSMAP = rule.CAUSE_NUMBERS["physmap"]
+PML = rule.CAUSE_NUMBERS["pml"]
+
+MOST_ACCESS = len(ACCESSES) - 1
+_PRESENT = np.array([[is_present(kind, access) for access in range(len(ACCESSES))] for kind in range(len(TYPES))])
 
 
-def lower(dataset: str | os.PathLike[str]) -> Workload:
-    """Return the workload of a trace dataset. Raises InputError if ``dataset`` is none, or lost a file."""
+def lower(dataset: str | os.PathLike[str], paths: str = PATHS[-1]) -> Workload:
+    """Return the workload of a trace dataset; ``paths``: how Xen writes, as its release 4.6, 4.9 or 4.21 does.
+
+    Raises InputError if ``dataset`` is none, or lost a file.
+    """
     records, manifest = r.read_records(dataset)
-    return lower_records(records, manifest)
+    return lower_records(records, manifest, paths)
 
 
-def lower_records(records: r.Records, manifest: dict[str, Any]) -> Workload:
+def lower_records(records: r.Records, manifest: dict[str, Any], paths: str = PATHS[-1]) -> Workload:
     """Return the workload of records; ``manifest``: the document of ``info``, of which vendor and TSC are needed."""
     episodes, folding = _fold(records, manifest["vendor"])
     only_dom = _only_domain(records)
     drafts = Drafts()
     add_scheduling(drafts, records, episodes, only_dom)
+    add_toolstack(drafts, records)
     add_operations(drafts, folding, only_dom)
-    rows = drafts.collect()
+    rows = cut_into_entries(drafts.collect(), paths)
     rows["pcpu"] = records.pcpu[rows["at"]]
     _number_holds(rows)
     t_ns, time_origin = _times(records, rows, manifest)
@@ -50,8 +73,9 @@ def lower_records(records: r.Records, manifest: dict[str, Any]) -> Workload:
     has_times = _has_times(records)
     created = _created(records)
     _find_old_states(records, rows, t_ns if has_times else records.rank[rows["at"]], created)
-    rows, t_ns = _with_unseen(rows, t_ns) if has_times else (_without_bounds(rows), t_ns)
+    rows, t_ns = with_additions(records, rows, t_ns, has_times=has_times)
     when = t_ns if has_times else records.rank[rows["at"]]
+    leave_to_npt(rows, when)
     rows, t_ns = _with_edges(rows, t_ns, find_edges(rows, when, _wakes(records, rows)))
     first = first_of_pcpu(rows["pcpu"])
     gap = np.diff(t_ns, prepend=0)
@@ -87,7 +111,7 @@ def infer_writes(records: r.Records, vendor: str | None) -> Inference:
     add_operations(drafts, folding, _only_domain(records))
     rows = drafts.collect()
     inferred = (rows["op"] == s.SET) & (rows["origin"] == s.INFERRED)
-    return Inference(int(inferred.sum()), _shares(folding))
+    return Inference(int(rows["count"][inferred].sum()), _shares(folding))
 
 
 def _fold(records: r.Records, vendor: str | None) -> tuple[Episodes, Folding]:
@@ -124,13 +148,14 @@ def _number_holds(rows: Draft) -> None:
     begins, ends = op == s.HOLD_BEGIN, op == s.HOLD_END
     depth = np.cumsum(begins.astype(np.int64) - ends)
     number = np.cumsum(begins) - 1
-    hold = np.where(begins | ends | (op == s.SET), number, NONE)
+    acts = np.isin(op, s.ACTS) & (depth > 0)
+    hold = np.where(begins | ends | acts, number, NONE)
     if depth.size and depth.max() > 1:
         hold = _nested(op, hold)
-    rows["hold"] = hold
     # What a recorded hold says of itself holds for all in it.
     silent = np.flatnonzero((hold >= 0) & (rows["cause"] < 0))
     rows["cause"][silent] = rows["cause"][np.flatnonzero(begins)[hold[silent]]]
+    rows["hold"] = _spaced(rows, hold, begins)
     rows["depth"] = depth - begins  # a row that begins the outermost hold is not within one
     outermost = begins & (depth == 1)
     starts = np.flatnonzero(outermost)
@@ -139,6 +164,20 @@ def _number_holds(rows: Draft) -> None:
     rows["outer"] = outer
     rows["outer_begin"] = starts[np.maximum(outer, 0)] if starts.size else np.zeros(size, np.int64)
     rows["outer_end"] = stops[np.maximum(outer, 0)] if stops.size else np.zeros(size, np.int64)
+
+
+def _spaced(rows: Draft, hold: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the numbers of holds with as many numbers free behind each PML drain as it may be cut into holds."""
+    at = np.flatnonzero(begins)
+    drains = rows["cause"][at] == PML
+    if not drains.any():
+        return hold
+    writes = np.flatnonzero((rows["op"] == s.SET) & (hold >= 0))
+    entries = np.zeros(at.size, np.int64)
+    np.add.at(entries, hold[writes], rows["count"][writes])
+    taken = np.where(drains, np.maximum(entries, 1), 1)
+    first = np.cumsum(taken) - taken
+    return np.where(hold >= 0, first[hold], NONE)
 
 
 def _nested(op: NDArray[np.uint8], hold: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -175,68 +214,6 @@ def _times(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> tuple[N
     return t_ns, how
 
 
-def _without_bounds(rows: Draft) -> Draft:
-    unknown = np.full(rows["op"].size, NONE, np.int64)
-    return {**rows, "not_before_ns": unknown, "not_after_ns": unknown.copy()}
-
-
-def _with_unseen(rows: Draft, t_ns: NDArray[np.int64]) -> tuple[Draft, NDArray[np.int64]]:
-    """Insert the log-dirty operations that faults imply, where their pCPU is between holds."""
-    unseen = find_unseen(rows, t_ns)
-    rows = _without_bounds(rows)
-    if not unseen.op.size:
-        return rows, t_ns
-    size = t_ns.size
-    pcpu = rows["pcpu"].astype(np.int64)
-    begin, end = np.searchsorted(pcpu, unseen.pcpu), np.searchsorted(pcpu, unseen.pcpu, side="right")
-    place = np.array(
-        [b + np.searchsorted(t_ns[b:e], t) for b, e, t in zip(begin, end, unseen.t_ns, strict=True)], np.int64
-    )
-    within = (place < end) & (rows["depth"][np.minimum(place, size - 1)] > 0)
-    place = np.where(within, rows["outer_begin"][np.minimum(place, size - 1)], place)
-    when = np.where(place < end, np.minimum(unseen.t_ns, t_ns[np.minimum(place, size - 1)]), unseen.t_ns)
-    order = np.lexsort((when, place))
-    unseen = type(unseen)(*(column[order] for column in unseen))
-    place, when, begin = place[order], when[order], begin[order]
-    new = _inferred_rows(rows, place.size)
-    for name in new.keys() & set(unseen._fields):
-        new[name][:] = getattr(unseen, name)
-    new["time_origin"][:], new["p2m_view"][:] = s.INTERPOLATED, s.HOST_VIEW
-    new["cause"][:] = rule.CAUSE_NUMBERS["logdirty_global"]
-    new["new_type"][:] = RAM_LOGDIRTY
-    follows = place > begin
-    for name in ("run_dom", "run_vcpu", "at"):
-        new[name][:] = np.where(follows, rows[name][np.maximum(place - 1, 0)], NONE)
-    # Where nothing was recorded on the pCPU before, it belongs to the record behind it.
-    new["at"][~follows] = rows["at"][np.minimum(place[~follows], size - 1)]
-    return _insert(rows, t_ns, place, new, when)
-
-
-def _inferred_rows(rows: Draft, size: int) -> Draft:
-    """Return rows that no record stands for, outside of holds; all that is not said of them is unknown."""
-    new = {name: np.full(size, 0 if c.dtype.kind == "u" else NONE, c.dtype) for name, c in rows.items()}
-    new["origin"][:], new["count"][:], new["depth"][:] = s.INFERRED, 1, 0
-    return new
-
-
-def _insert(
-    rows: Draft, t_ns: NDArray[np.int64], place: NDArray[np.int64], new: Draft, new_t: NDArray[np.int64]
-) -> tuple[Draft, NDArray[np.int64]]:
-    """Insert rows before the rows ``place``; what refers to row numbers follows."""
-    size = t_ns.size
-    key = np.concatenate([place * 2, np.arange(size) * 2 + 1])
-    order = np.argsort(key, kind="stable")
-    moved = np.empty(order.size, np.int64)
-    moved[order] = np.arange(order.size)
-    moved = moved[place.size :]
-    merged = take({name: np.concatenate([new[name], rows[name]]) for name in rows}, order)
-    for name in ("outer_begin", "outer_end", "edge"):
-        if name in merged:
-            known = merged[name] >= 0
-            merged[name][known] = moved[merged[name][known]]
-    return merged, np.concatenate([new_t, t_ns])[order]
-
-
 def _created(records: r.Records) -> dict[int, int]:
     """Return the domains that are created in the recording, and at which record for the first time."""
     at = np.flatnonzero(records.what == r.DOMAIN_ADD)
@@ -251,13 +228,16 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
     """
     sets = np.flatnonzero(rows["op"] == s.SET)
     sets = sets[np.lexsort((sets, when[sets]))]
-    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
-    earlier = earlier_types(
-        p2m, rows["gfn"][sets], rows["order"][sets].astype(np.int64), rows["new_type"][sets].astype(np.int64)
-    )
+    latest = np.full(sets.size, NONE, np.int64)
+    known_frame = np.flatnonzero(rows["gfn"][sets] != s.NO_GFN)
+    latest[known_frame] = _earlier_writes(rows, sets[known_frame])
+    latest[latest >= 0] = known_frame[latest[latest >= 0]]
+    earlier = np.where(latest >= 0, rows["new_type"][sets][latest], latest).astype(np.int64)
+    access = np.where(latest >= 0, rows["access"][sets][latest], NONE).astype(np.int64)
     old_type, known = rows["old_type"][sets].astype(np.int64), rows["old_known"][sets].astype(np.int64)
-    by_earlier = (known < 0) & (earlier != NONE)
-    old_type[by_earlier] = np.where(earlier == TABLE, NONE, earlier)[by_earlier]
+    by_earlier = (known < 0) & (latest != NONE)
+    access[~by_earlier] = NONE
+    old_type[by_earlier] = np.where(latest == TABLE, NONE, earlier)[by_earlier]
     known[by_earlier] = s.EARLIER
     # Memory that a domain gives back is memory that it has, unless something says otherwise.
     decrease = rows["cause"][sets] == rule.CAUSE_NUMBERS["decrease"]
@@ -270,7 +250,16 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
     old_type[fresh], known[fresh] = INVALID, s.CREATED
     known[known < 0] = s.ASSUMED
     rows["old_type"][sets], rows["old_known"][sets] = old_type, known
+    present = _PRESENT[np.clip(old_type, 0, len(TYPES) - 1), np.where(access < 0, RWX, np.minimum(access, MOST_ACCESS))]
+    present = (old_type < 0) | (present & (old_type < len(TYPES)))  # without a type it was a table
+    told = rows["old_present"][sets]
+    rows["old_present"][sets] = np.where(told >= 0, told, np.where(known == s.ASSUMED, NONE, present))
     _refine_causes(rows, sets)
+
+
+def _earlier_writes(rows: Draft, sets: NDArray[np.int64]) -> NDArray[np.int64]:
+    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
+    return earlier_writes(p2m, rows["gfn"][sets], rows["order"][sets].astype(np.int64))
 
 
 def _refine_causes(rows: Draft, sets: NDArray[np.int64]) -> None:
@@ -321,11 +310,11 @@ def _with_edges(rows: Draft, t_ns: NDArray[np.int64], edges: Edges) -> tuple[Dra
     place, source = edges.target[~last], edges.source[~last]
     if not place.size:
         return rows, t_ns
-    new = _inferred_rows(rows, place.size)
+    new = inferred_rows(rows, place.size)
     for name in ("pcpu", "run_dom", "run_vcpu", "time_origin", "at"):
         new[name][:] = rows[name][place]
     new["op"][:], new["edge"][:] = s.WAIT, source
-    return _insert(rows, t_ns, place, new, t_ns[place])
+    return insert(rows, t_ns, place, new, t_ns[place])
 
 
 def _domains(rows: Draft, created: set[int]) -> tuple[Domain, ...]:
@@ -338,7 +327,7 @@ def _domains(rows: Draft, created: set[int]) -> tuple[Domain, ...]:
     return tuple(
         Domain(dom, has_guest_mode=dom in shown or dom != 0, assumed=dom not in shown, created=dom in created)
         for dom in sorted(known)
-        if dom != s.IDLE_DOMAIN
+        if dom < s.FIRST_RESERVED_DOMAIN
     )
 
 

@@ -14,10 +14,8 @@ LEVELS = (0, 9, 18)
 """Orders of entries: 4 KiB, 2 MiB, 1 GiB."""
 
 
-def earlier_types(
-    p2m: NDArray[np.int64], gfn: NDArray[np.uint64], order: NDArray[np.int64], new_type: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return for each write, in recorded order, the type that the latest write before it gave the entry.
+def earlier_writes(p2m: NDArray[np.int64], gfn: NDArray[np.uint64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each write, in recorded order, the latest write before it that made the entry what it was.
 
     That is a write of the entry itself, or of a larger one around it. NONE if there is none, TABLE if what stood there
     since then was a table of smaller entries.
@@ -33,8 +31,7 @@ def earlier_types(
         latest[here] = np.maximum(latest, _latest_before(group, level == number))[here]
         here = level == number
         smaller[here] = _latest_before(group, level < number)[here]
-    known = np.where(latest >= 0, new_type[latest], NONE)
-    return np.where(smaller > latest, TABLE, known)
+    return np.where(smaller > latest, TABLE, latest)
 
 
 def _groups(p2m: NDArray[np.int64], frame: NDArray[np.uint64]) -> NDArray[np.int64]:

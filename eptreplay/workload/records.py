@@ -17,9 +17,10 @@ from eptreplay.xentrace.catalogue import by_name
 from eptreplay.xentrace.catalogue.sched import RUNSTATES, runstate_change
 
 (
-    OTHER, VMENTER, VMEXIT, HALT, NPF, SET, POPULATE, ZERO_RECLAIM, SPLINTER, DECREASE, P2M_SET, HOLD_BEGIN, HOLD_END,
-    SWITCH_IN, SWITCH_OUT, WOKEN, CONTINUE, DOMAIN_ADD, LOST,
-) = range(19)  # fmt: skip
+    OTHER, VMENTER, VMEXIT, HALT, NPF, SET, POPULATE, ZERO_RECLAIM, SPLINTER, DECREASE, P2M_SET, GLOBAL, TABLE_FREE,
+    CACHE_ADD, HOLD_BEGIN, HOLD_END, LOOKUP, DRAIN, CLEAN, PAUSE, UNPAUSE, PAGE_FREE, PAGE_ALLOC, SWITCH_IN, SWITCH_OUT,
+    WOKEN, CONTINUE, DOMAIN_ADD, LOST,
+) = range(29)  # fmt: skip
 """What a record is, as far as lowering tells records apart."""
 
 _BY_EVENT = {
@@ -41,8 +42,18 @@ _BY_EVENT = {
     "MEM_POD_SUPERPAGE_SPLINTER": SPLINTER,
     "MEM_DECREASE_RESERVATION": DECREASE,
     "P2M_SET": P2M_SET,
+    "P2M_GLOBAL_CHANGE": GLOBAL,
+    "PT_PAGE_FREE": TABLE_FREE,
+    "POD_CACHE_ADD": CACHE_ADD,
     "P2M_HOLD_BEGIN": HOLD_BEGIN,
     "P2M_HOLD_END": HOLD_END,
+    "FOREIGN_LOOKUP": LOOKUP,
+    "PML_DRAIN": DRAIN,
+    "LOGDIRTY_CLEAN_BEGIN": CLEAN,
+    "DOMAIN_PAUSE": PAUSE,
+    "DOMAIN_UNPAUSE": UNPAUSE,
+    "PAGE_FREE": PAGE_FREE,
+    "PAGE_ALLOC": PAGE_ALLOC,
     "SCHED_CONTINUE_RUNNING": CONTINUE,
     "SCHED_DOM_ADD": DOMAIN_ADD,
     "LOST_RECORDS": LOST,
@@ -102,7 +113,7 @@ class Records(NamedTuple):
     p2m_dom: NDArray[np.int32]
 
 
-WORDS = 6
+WORDS = 7
 """Payload words that lowering looks at."""
 
 
@@ -122,7 +133,7 @@ def records_of(events: pa.Table, p2m: pa.Table) -> Records:
     memory = np.full(event.size, UNKNOWN, np.int32)
     memory[_matches(events, p2m)] = np.arange(p2m.num_rows, dtype=np.int32)
     # A record of a memory event whose payload no Xen writes says nothing.
-    what[(what >= NPF) & (what <= HOLD_END) & (memory == UNKNOWN)] = OTHER
+    what[(what >= NPF) & (what <= PAGE_ALLOC) & (memory == UNKNOWN)] = OTHER
     pcpu = _numbers(events, "pcpu", np.uint16)
     order = np.argsort(pcpu, kind="stable")
     return Records(

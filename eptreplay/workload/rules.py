@@ -20,13 +20,9 @@ from eptreplay.causes import CAUSES
 from eptreplay.workload.letters import Text
 
 HOLD = "hold"
-"""One hold of the p2m write lock, with the writes among the records."""
+"""One hold of the p2m write lock, with the writes, and whatever else is done to the tables, among the records."""
 RECORDED_HOLD = "recorded hold"
 """A hold whose begin and end are recorded, with think times."""
-MISCONFIG = "misconfig"
-"""A row without a hold."""
-PML_DRAIN = "pml drain"
-"""A row without a hold."""
 NOTHING = "nothing"
 """No operation."""
 
@@ -52,8 +48,8 @@ BOTH = (SVM, VMX)
 
 # fmt: off
 RULES = (
-    Rule("recorded_hold", BOTH, r"[Xx]?[euvEUV]?\([^()]*\)n?|<[^<>]*>", RECORDED_HOLD, None,
-         "a hold that a patched Xen recorded, with all that lies in it, and the fault that led to it"),
+    Rule("recorded_hold", BOTH, r"[XxKB]?[euvEUV]?\([^()]*\)n?|<[^<>]*>", RECORDED_HOLD, None,
+         "a hold that a patched Xen recorded, with all that lies in it, and the exit that led to it"),
 
     Rule("pod_fault", (SVM,), r"[Xx][mzr]*+(?:[wl]p|hm*)n?|(?:M{1,16}[ZR]++)*+(?:[WLA]P|HM*)", HOLD, "pod_fault",
          "populate-on-demand: pages of zeros are taken back, then the entry gets a page, then POD_POPULATE"),
@@ -65,7 +61,7 @@ RULES = (
          "a nested page fault that wrote something else"),
     Rule("spurious_fault", (SVM,), r"[Xx]n", HOLD, "spurious",
          "a nested page fault that wrote nothing: the lock was taken all the same"),
-    Rule("recalculation", (SVM,), r"X", MISCONFIG, "misconfig",
+    Rule("recalculation", (SVM,), r"X", HOLD, "misconfig",
          "a nested page fault with neither NPF nor write: one entry was recalculated after a global change"),
     Rule("cut_fault", (SVM,), r"x", NOTHING, None,
          "a nested page fault whose end is not in the recording"),
@@ -81,10 +77,10 @@ RULES = (
          "an EPT violation without NPF record that wrote something"),
     Rule("silent_fault", (VMX,), r"[Xx]", NOTHING, None,
          "an EPT violation without NPF record: handled without looking the entry up, or class HVM is masked"),
-    Rule("misconfig", (VMX,), r"K", MISCONFIG, "misconfig",
+    Rule("misconfig", (VMX,), r"K", HOLD, "misconfig",
          "exit 49: an entry, and those beside it, are recalculated after a global change"),
-    Rule("pml_full", (VMX,), r"B", PML_DRAIN, "pml",
-         "exit 62: a full page-modification log is emptied"),
+    Rule("pml_full", (VMX,), r"B[a-wyz]*", HOLD, "pml",
+         "exit 62: a full page-modification log is emptied, each entry of it a write", infers=True),
 
     Rule("removal", BOTH, r"D(?:M[ZYR])*I", HOLD, "decrease",
          "DECREASE_RESERVATION, then the write: one page leaves the domain"),
@@ -98,8 +94,10 @@ RULES = (
          "pages of zeros are taken back, outside any fault that is recorded", infers=True),
     Rule("write", BOTH, r"[WALRMIJFGOwalrmijfgo]", HOLD, None,
          "any other write: a hold of its own"),
+    Rule("global_change", BOTH, r"[Cc]", HOLD, "logdirty_global",
+         "P2M_GLOBAL_CHANGE outside of a recorded hold: a hold of its own"),
     Rule("leftover", BOTH, r"[^*]", NOTHING, None,
-         "records that tell of no write: POD_* and NPF without their fault"),
+         "records that tell of no write: POD_* and NPF without their fault, pages of tables or caches without a hold"),
 )
 # fmt: on
 

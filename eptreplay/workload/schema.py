@@ -40,6 +40,9 @@ OP_NAMES = tuple(OPS)
 ) = range(len(OPS))  # fmt: skip
 """Numbers of the operations: positions in OP_NAMES."""
 
+ACTS = (SET, GLOBAL_CHANGE, MISCONFIG, FREE_TABLE, POD_RECLAIM)
+"""What is done within a hold."""
+
 OLD_KNOWN = ("recorded", "cause", "earlier", "created", "assumed")
 """How ``old_type`` is known, best evidence first; ``recorded`` is position 0."""
 RECORDED, BY_CAUSE, EARLIER, CREATED, ASSUMED = range(len(OLD_KNOWN))
@@ -53,7 +56,11 @@ TIME_ORIGINS = ("timed", "inherited", "interpolated")
 TIMED, INHERITED, INTERPOLATED = range(len(TIME_ORIGINS))
 
 _NAME = pa.dictionary(pa.int8(), pa.string())
+FIRST_RESERVED_DOMAIN = 0x7FF0
+"""``DOMID_FIRST_RESERVED``: from here on numbers stand for no guest, but for owners of pages, or the idle domain."""
 IDLE_DOMAIN = 32767
+NO_GFN = (1 << 64) - 1
+"""In place of a frame number that is unknown, or not there."""
 HOST_VIEW = 0
 
 WORKLOAD = [
@@ -66,11 +73,16 @@ WORKLOAD = [
     Column("p2m_dom", pa.uint16(), True, "domain whose p2m it concerns"),
     Column("p2m_view", pa.uint16(), True, "which of its p2ms: 0 host, 1 + n altp2m n, 256 + n nested p2m n"),
     Column("hold", pa.int64(), True, "number of the hold of the p2m write lock that it belongs to"),
-    Column("gfn", pa.uint64(), True, "guest frame number, in pages of 4 KiB"),
+    Column("gfn", pa.uint64(), True, "guest frame number, in pages of 4 KiB; null where it is unknown"),
     Column("order", pa.uint16(), True, "2^order pages of 4 KiB"),
     Column("mfn", pa.uint64(), True, "machine frame number; 2^64 - 1 in a write that leaves the entry without one"),
     Column("old_type", pa.uint8(), True, "Xen's number of the p2m type before; null where nothing tells"),
-    Column("old_known", _NAME, True, "how the state before is known; an assumed entry counts as present"),
+    Column(
+        "old_known",
+        _NAME,
+        True,
+        "how the state before is known; an assumed entry counts as present, an assumed MISCONFIG as mended before",
+    ),
     Column("new_type", pa.uint8(), True, "Xen's number of the p2m type afterwards"),
     Column("cause", _NAME, True, "why the lock is held, or the entry changed"),
     Column("origin", _NAME, False, "whether the row was recorded, inferred from other records, or made up"),
@@ -78,8 +90,16 @@ WORKLOAD = [
         "time_origin", _NAME, False, "timed by its own record, inherited from the one before, or spread between two"
     ),
     Column("preemptible", pa.bool_(), False, "whether Xen can turn to something else in the midst of it"),
-    Column("count", pa.int64(), False, "how many: lost records, lookups, entries; else 1"),
+    Column(
+        "count",
+        pa.int64(),
+        False,
+        "how many: lost records, lookups, entries; 0: a MISCONFIG that only NPT has; else 1",
+    ),
     Column("edge", pa.int64(), True, "number of the row of this table, from 0, that has to be carried out before"),
+    Column("old_present", pa.bool_(), True, "whether the entry was present before; null where nothing tells"),
+    Column("last_gfn", pa.uint64(), True, "last frame of a range that changes; null: all of the p2m"),
+    Column("access", pa.uint8(), True, "Xen's number of the access that the entry has now; null: all rights"),
     Column("not_before_ns", pa.int64(), True, "of an inferred row: from when on it can have been, ns since the start"),
     Column("not_after_ns", pa.int64(), True, "of an inferred row: by when it must have been, ns since the start"),
 ]

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from eptreplay.p2m_types import PRESENT
 from eptreplay.trace.schema import Column
 from eptreplay.workload import schema as s
 
@@ -74,6 +73,10 @@ class Workload(NamedTuple):
     time_origin: NDArray[np.int8]
     count: NDArray[np.int64]  # type: ignore[assignment]  # hides a method of tuples that nobody needs
     edge: NDArray[np.int64]
+    last_gfn: NDArray[np.uint64]
+    access: NDArray[np.int8]
+    old_present: NDArray[np.int8]
+    preemptible: NDArray[np.int8]
     not_before_ns: NDArray[np.int64]
     not_after_ns: NDArray[np.int64]
     domains: tuple[Domain, ...]
@@ -87,23 +90,29 @@ class Workload(NamedTuple):
 
     def present(self, unseen: str) -> NDArray[np.bool_]:
         """Return for each row whether the entry was present before; ``unseen`` (present, absent) where assumed."""
-        known = np.isin(self.old_type, sorted(PRESENT))
-        # Without a type, but with evidence, a table of smaller entries stood there.
-        open_ = (self.old_known != s.ASSUMED) | (unseen == "present")
-        present: NDArray[np.bool_] = (self.op == s.SET) & np.where(self.old_type >= 0, known, open_)
+        known = np.where(self.old_present >= 0, self.old_present == 1, unseen == "present")
+        present: NDArray[np.bool_] = (self.op == s.SET) & known
         return present
+
+
+_WITH_FRAMES = (s.SET, s.MISCONFIG, s.GLOBAL_CHANGE, s.POD_RECLAIM, s.FREE_TABLE, s.LOOKUP, s.PAGE_FREE, s.PAGE_ALLOC)
+_LOCKED = (s.HOLD_BEGIN, s.SET, s.MISCONFIG, s.GLOBAL_CHANGE, s.POD_RECLAIM, s.FREE_TABLE, s.HOLD_END)
 
 
 def workload_table(workload: Workload) -> pa.Table:
     """Return a workload as the table ``workload`` of a result dataset."""
     size = np.diff(workload.begin)
-    memory = np.isin(workload.op, (s.SET,))
     arrays = {
         "pcpu": np.repeat(workload.pcpus, size),
         "seq": np.arange(workload.rows) - np.repeat(workload.begin[:-1], size),
-        "preemptible": ~np.isin(workload.op, (s.HOLD_BEGIN, s.SET, s.HOLD_END)),
+        "preemptible": np.where(workload.preemptible >= 0, workload.preemptible == 1, ~np.isin(workload.op, _LOCKED)),
     }
-    masks = {"gfn": ~memory, "mfn": ~memory}
+    has_frame = np.isin(workload.op, _WITH_FRAMES)
+    masks = {
+        "gfn": ~has_frame | (workload.gfn == s.NO_GFN),
+        "mfn": ~has_frame | (workload.mfn == s.NO_GFN) & (workload.op != s.SET),
+        "last_gfn": workload.last_gfn == s.NO_GFN,
+    }
     schema = s.workload_schema()
     columns = []
     for column in s.WORKLOAD:

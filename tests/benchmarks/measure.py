@@ -94,12 +94,13 @@ def command(arguments: Sequence[str | os.PathLike[str]], after: Callable[[], Non
     return contestant
 
 
-def peak_memory(arguments: Sequence[str]) -> int:
-    """Return the most memory that an ``eptreplay`` command had resident, in bytes.
+def peak_memory(arguments: Sequence[str], function: str = "eptreplay.commands:run") -> int:
+    """Return the most memory that a command of ``eptreplay``, or another function, had resident, in bytes.
 
     The process reads it itself: what its parent could read includes the parent's own memory, from when it was forked.
     """
-    code = "import sys; from eptreplay.commands import run; run(sys.argv[1:]); print(open('/proc/self/status').read())"
+    module, _, name = function.partition(":")
+    code = f"import sys; from {module} import {name} as run; run(sys.argv[1:]); print(open('/proc/self/status').read())"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,

@@ -11,12 +11,12 @@ from eptreplay.machine.profile import load_profile
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
-from eptreplay.replay.program import Numbers, Program, number_workload
+from eptreplay.replay.program import A_LAST, A_LAST_PATH, Numbers, Program, Reading, number_workload
 from eptreplay.replay.simulate import Detail, _new_host, _new_tally
 from eptreplay.strategies import Request, Strategy
 from eptreplay.trace.ingest import ingest
 from eptreplay.workload.lower import lower
-from eptreplay.workload.schema import HOLD_BEGIN, HOLD_END, SET, SWITCH_IN
+from eptreplay.workload.schema import ACTS, CALL, HOLD_BEGIN, HOLD_END, SWITCH_IN
 from eptreplay.workload.workload import Workload
 from tests.benchmarks.measure import Run
 
@@ -47,7 +47,7 @@ def workload_of(recording: Path, folder: Path) -> Workload:
 
 def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
     """Return a workload ``times`` over: each pCPU carries its program out again and again."""
-    program, numbers = number_workload(workload, "present")
+    program, numbers = number_workload(workload, Reading())
     begin, length = numbers.begin[:-1], np.diff(numbers.begin)
     rows = np.concatenate([np.tile(np.arange(b, b + n), times) for b, n in zip(begin, length, strict=True)])
     copy = np.concatenate([np.repeat(np.arange(times), n) for n in length])
@@ -57,7 +57,11 @@ def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
     op = program.op[rows] & 0x3F
     item = program.item[rows].astype(np.int64)
     item += copy * np.where(np.isin(op, (HOLD_BEGIN, HOLD_END)), numbers.holds.size, 0)
-    item += copy * np.where(op == SET, program.sets.shape[0], 0)
+    acts, ranged = program.acts.shape[0], program.acts[:, A_LAST] >= 0
+    item += copy * np.where(np.isin(op, (*ACTS, CALL)), acts, 0)
+    table = np.tile(program.acts, (times, 1))
+    # The paths to the last frames of ranges stand behind those of all acts, and are the same in every copy.
+    table[np.tile(ranged, times), A_LAST_PATH] += acts * (times - 1)
     assert (program.item[program.op & 0x3F == SWITCH_IN] < len(numbers.vcpus)).all()
     many = Program(
         op=program.op[rows],
@@ -66,8 +70,8 @@ def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
         item=item.astype(np.int32),
         edge=np.where(owner >= 0, program.edge[rows] + shift, -1),
         edge_owner=owner,
-        sets=np.tile(program.sets, (times, 1)),
-        path=np.tile(program.path, (times, 1)),
+        acts=table,
+        path=np.concatenate([np.tile(program.path[:acts], (times, 1)), program.path[acts:]]),
         first=new_begin[:-1],
     )
     holds = numbers.holds.size * times
@@ -83,7 +87,7 @@ class Replaying:
         self.workload = workload
         self.program, self.numbers = tiled(workload, times)
         self.rows = int(self.program.op.size)
-        self.p2m_share = float(np.isin(self.program.op & 0x3F, (HOLD_BEGIN, SET, HOLD_END)).mean())
+        self.p2m_share = float(np.isin(self.program.op & 0x3F, (HOLD_BEGIN, *ACTS, HOLD_END)).mean())
         self.targets = 0
 
     def run(self, strategy: Strategy, profile: str) -> Run:

@@ -36,6 +36,7 @@ from tests.benchmarks.measure import (
 )
 from tests.benchmarks.replaying import OWN, Replaying, workload_of
 from tests.benchmarks.stages import print_stages
+from tests.benchmarks.tables import Changing, frees, resolutions, splits
 from tests.benchmarks.tile import Tiled, tiled_file
 
 RECORDING = ROOT / "traces" / "r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz"
@@ -191,8 +192,23 @@ def replay(bench: Bench) -> None:
     bench.goals.judge(f"eptreplay report {RECORDING.name}", report.best, 5.0, unit="s", most=True)
 
 
+def tables(bench: Bench) -> None:
+    """EPT tables: splits, resolving marks, freeing tables, and the memory that a guest of 1 TiB takes."""
+    many = 20_000 if bench.size == FULL_BYTES else 5_000
+    chosen = {"splits": splits(many), "resolving marks": resolutions(many // 10), "freeing tables": frees(many)}
+    changing = {name: Changing(made) for name, made in chosen.items()}
+    timings = alternate(bench.rounds, *(one.run for one in changing.values()))
+    rows = [["one of two acts is what is measured", "acts", "best s", "M acts/s", "M stores/s"]]
+    for (name, one), timing in zip(changing.items(), timings, strict=True):
+        rates_of = [f"{number / timing.best / 1e6:.2f}" for number in (one.acts, one.stores)]
+        rows.append([name, f"{one.acts:,}", f"{timing.best:.4f}", *rates_of])
+    table(*rows)
+    peak = peak_memory([], "tests.benchmarks.tables:main")
+    bench.goals.judge("peak memory, guest of 1 TiB", peak / 1e9, 4.0, unit="GB", most=True)
+
+
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
-    function.__name__: function for function in (decoding, ingest, index, memory, start, stages, replay)
+    function.__name__: function for function in (decoding, ingest, index, memory, start, stages, replay, tables)
 }
 
 
@@ -208,6 +224,7 @@ def main() -> int:
     xenalyze = Path(os.environ.get("EPTREPLAY_XENALYZE", XENALYZE)).absolute()
     if not os.access(xenalyze, os.X_OK):
         parser.error(f"no xenalyze at {xenalyze}: run `make peers` or set EPTREPLAY_XENALYZE")
+    BENCH.mkdir(parents=True, exist_ok=True)
     bench = Bench(QUICK_BYTES if options.quick else FULL_BYTES, rounds, xenalyze, Goals())
     print(
         f"Page cache warm, contestants in turn, {rounds} rounds, ratios and rates of the fastest;"

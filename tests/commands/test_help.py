@@ -11,7 +11,7 @@ import eptreplay
 from tests.commands.conftest import Run
 from tests.commands.running import command
 
-VERBS = ["ingest", "info", "events", "export", "strategies", "profiles"]
+VERBS = ["ingest", "info", "events", "export", "replay", "report", "strategies", "presets", "profiles"]
 HEAVY = ["polars", "pyarrow", "numba", "numpy", "rich", "zstandard"]
 
 
@@ -40,7 +40,10 @@ def test_help_lists_every_verb(here: Run, flag: str) -> None:
         ("info", ["--format", "--full", "--xen", "--tsc-hz", "--strict"]),
         ("events", ["--format"]),
         ("export", ["-o", "--output", "--to", "--force", "DIR"]),
+        ("replay", ["-o", "-s", "--preset", "--lock", "--profile", "--seed", "--seeds", "--unseen", "--detail"]),
+        ("report", ["-o", "-s", "--preset", "--lock", "--profile", "--seed", "--seeds", "--baseline", "--keep"]),
         ("strategies", ["--format"]),
+        ("presets", ["--format"]),
         ("profiles", ["--format", "NAME"]),
     ],
 )

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from tests.commands.conftest import Run
 from tests.commands.running import command, hidden
@@ -19,6 +21,11 @@ USAGE = {
     "-s egaer": "-s egaer: expected one of eager, ",
     "-s defered": "did you mean deferred",
     "-s eager -s eager": "-s eager: named twice",
+    "--preset xen-4.60": "did you mean xen-4.6",
+    "--preset eager": "--preset eager: expected one of xen-4.6, xen-4.7, xen-4.17.0, xen-4.21.0, xen-4.22",
+    "--preset xen-4.7 --preset xen-4.7": "--preset xen-4.7: named twice",
+    "--preset xen-4.6 --lock unfair": "--lock unfair: expected one of queue",
+    "--preset xen-4.6 -s {release}:MINE": "-s xen-4.6: there is a preset of that name, too",
     "--profile two-sokcet": "did you mean two-socket?",
     "--profile nowhere.toml": "nowhere.toml: no such profile file",
     "--profile {broken}": "broken.toml: ",
@@ -50,6 +57,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         "syntax": f"{HEAD}MINE = Strategy(name='mine'\n",
         "nameless": "MINE = 1\n",
         "other": f"{HEAD}MINE = Strategy(name='mine')\n",
+        "release": f"{HEAD}MINE = Strategy(name='xen-4.6')\n",
         "lockless": f"{HEAD}MINE = Strategy(name='mine', call_lock='lockless')\n",
         "uncompiled": f"{HEAD}def decide(request):\n    return len(open('x').read())\n"
         "MINE = Strategy(name='mine', decide=decide)\n",
@@ -163,6 +171,35 @@ def test_rows_are_in_the_order_of_the_command_line(here: Run, places: dict[str, 
         ("6", "eager", "zero", "5"),
         ("7", "eager", "zero", "6"),
     ]
+
+
+def test_presets_come_after_strategies_and_keep_their_name(here: Run, places: dict[str, Path]) -> None:
+    line = "replay {dataset} -o out --preset xen-4.7 --preset xen-4.6 -s deferred --seeds 2"
+    done = here(*(part.format(**places) for part in line.split()))
+    assert done.code == 0
+    assert "eptreplay: preset xen-4.6: eager, lock queue in place of unfair, which is not modelled yet" in done.lines
+    runs = pl.read_parquet("out/runs.parquet")
+    assert runs.select("run", "preset", "strategy", "lock", "seed").rows() == [
+        (0, None, "deferred", "queue", 0),
+        (1, None, "deferred", "queue", 1),
+        (2, "xen-4.7", "deferred", "queue", 0),
+        (3, "xen-4.7", "deferred", "queue", 1),
+        (4, "xen-4.6", "eager", "queue", 0),
+        (5, "xen-4.6", "eager", "queue", 1),
+    ]
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert manifest["options"]["strategies"] == ["deferred"]
+    assert manifest["options"]["presets"] == ["xen-4.7", "xen-4.6"]
+    assert manifest["options"]["locks"] == ["queue"]
+
+
+def test_a_preset_is_its_strategy_by_another_name(here: Run, places: dict[str, Path]) -> None:
+    assert here("replay", places["dataset"], "-o", "out", "-s", "eager", "--preset", "xen-4.6").code == 0
+    for table in ("runs", "causes", "pcpus"):
+        rows = pl.read_parquet(f"out/{table}.parquet")
+        one, other = (rows.filter(run=run).drop("run", "preset", strict=False) for run in (0, 1))
+        assert_frame_equal(one, other)
+        assert one.height
 
 
 @pytest.mark.compiled

@@ -16,10 +16,15 @@ def test_the_table_has_a_row_and_a_summary_for_each(here: Run) -> None:
     head, rule, *lines = done.out.splitlines()
     assert head.split() == ["strategy", "broadcast", "ipi", "commit", "releases"]
     assert rule.split() == ["─" * len(name) for name in head.split()]
-    for row, summary, strategy in zip(lines[::2], lines[1::2], STRATEGIES.values(), strict=True):
+    for strategy in STRATEGIES.values():
+        row, summary = lines.pop(0), lines.pop(0)
         cells = [strategy.name, strategy.broadcast, strategy.ipi, strategy.commit, strategy.releases]
         assert row.split() == " ".join(cells).split()
         assert summary == f"    {strategy.summary}"
+        for name in ("dates", "plausible"):
+            if getattr(strategy, name):
+                assert lines.pop(0) == f"    {name}: {getattr(strategy, name)}"
+    assert lines == []
 
 
 def test_json_is_the_document(here: Run) -> None:
@@ -34,4 +39,5 @@ def test_on_a_narrow_terminal_nothing_is_lost_or_cut(here: Run) -> None:
     assert max(map(len, out.splitlines())) <= 80
     words = set(out.split())
     for strategy in STRATEGIES.values():
-        assert {strategy.name, *strategy.releases.split(), *strategy.summary.split()} <= words
+        texts = (strategy.name, strategy.releases, strategy.summary, strategy.dates, strategy.plausible)
+        assert set(" ".join(texts).split()) <= words

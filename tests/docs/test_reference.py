@@ -17,17 +17,22 @@ from typing import Any
 
 import pytest
 from _ext import pages
+from _ext.golden import FOLDER as GOLDEN
+from _ext.strategies import DESCRIPTIONS
 
 import eptreplay
-from eptreplay import commands, errors
+from eptreplay import commands, errors, strategies
 from eptreplay.causes import CAUSES
 from eptreplay.journey import report
 from eptreplay.machine.profile import FIELDS, load_profile, profile_names
 from eptreplay.p2m_types import TYPES
+from eptreplay.replay.plan import DEFAULT_PRESETS
 from eptreplay.replay.schema import RESULT_TABLES
 from eptreplay.replay.unknown import GAPS
 from eptreplay.strategies import Request, Strategy
+from eptreplay.strategies.candidates import CANDIDATES
 from eptreplay.strategies.decision import DECISIONS
+from eptreplay.strategies.presets import PRESETS
 from eptreplay.strategies.registry import STRATEGIES
 from eptreplay.strategies.strategy import CHOICES
 from eptreplay.trace.dataset import MANIFEST
@@ -127,7 +132,7 @@ def test_every_column_of_a_result_is_documented(table: str) -> None:
 @pytest.mark.compiled
 def test_columns_that_nothing_fills_yet_are_named() -> None:
     """In a recording with times, runstates and VM entries a column is null only if the page says that it always is."""
-    row = report(TRACES / "r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz", strategies=["deferred"])["runs"][0]
+    row = report(TRACES / "r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz", presets=["xen-4.7"])["runs"][0]
     paragraph = section(page("reference/results"), "runs").partition("Null in every row")[2]
     patterns = [re.compile(name.replace("*", ".*")) for name in in_code(paragraph)]
     always = {name for name in row if any(pattern.fullmatch(name) for pattern in patterns)}
@@ -188,6 +193,13 @@ def test_every_strategy_and_every_switch_is_documented() -> None:
     for strategy in STRATEGIES.values():
         assert f"* - `{strategy.name}`\n  - {strategy.summary}\n  - {strategy.releases}" in text
         assert strategy.commit in text
+        assert strategy.dates in text
+    assert generated("reference/strategies", "side-by-side")
+    head, *rows_ = re.split(r"^\* ", pages.GENERATORS["side-by-side"](), flags=re.MULTILINE)[1:]
+    shown = [name for name in head.replace("`", "").split() if name != "-"]
+    assert shown == ["strategy", *(field.name for field in fields(Strategy) if field.name not in DESCRIPTIONS)]
+    assert [row.partition("`")[2].partition("`")[0] for row in rows_] == list(STRATEGIES)
+    assert all(row.count("\n  - ") == len(shown) - 1 for row in rows_)
     assert generated("strategies", "switches")
     rows = set(re.findall(r"^\* - `(\w+)`$", pages.GENERATORS["switches"](), re.MULTILINE))
     assert rows == {field.name for field in fields(Strategy)}
@@ -196,10 +208,28 @@ def test_every_strategy_and_every_switch_is_documented() -> None:
     )
 
 
+def test_every_candidate_is_documented_with_the_fact_that_speaks_for_it() -> None:
+    assert generated("reference/strategies", "candidates")
+    text = pages.GENERATORS["candidates"]()
+    for strategy in CANDIDATES:
+        assert f"* - `{strategy.name}`\n  - {strategy.summary}\n  - {strategy.plausible}\n" in text
+
+
+def test_every_preset_is_documented() -> None:
+    assert generated("reference/strategies", "presets")
+    text = pages.GENERATORS["presets"]()
+    for preset in PRESETS.values():
+        assert f"* - `{preset.name}`\n  - `{preset.strategy}`\n  - `{preset.lock}`\n  - {preset.released}\n" in text
+        assert f"\n- `{preset.lock}`: " in page("reference/strategies")
+    defaults = [f"`{name}`" for name in DEFAULT_PRESETS]
+    assert f"presets {', '.join(defaults[:-1])} and {defaults[-1]} are" in page("reference/commands")
+
+
 def test_all_that_a_decision_function_gets_and_returns_is_documented() -> None:
-    assert generated("strategies", "request")
-    assert generated("strategies", "decisions")
-    for generator, names in (("request", Request._fields), ("decisions", DECISIONS)):
+    whats = tuple(name for name in strategies.__all__ if isinstance(getattr(strategies, name), int))
+    whats = tuple(sorted(set(whats) - set(DECISIONS), key=lambda name: getattr(strategies, name)))
+    for generator, names in (("request", Request._fields), ("decisions", DECISIONS), ("asked", whats)):
+        assert generated("strategies", generator)
         assert re.findall(r"^\* - `(\w+)`$", pages.GENERATORS[generator](), re.MULTILINE) == list(names)
 
 
@@ -304,6 +334,17 @@ def test_every_public_name_is_documented() -> None:
         assert f".. {directive}{name}\n" in text
     assert all(f".. autofunction:: eptreplay.{name}.{name}\n" in text for name in ("replay", "report"))
     assert ".. automodule:: eptreplay.errors\n   :members:\n   :undoc-members:\n" in text
+
+
+def test_the_numbers_of_every_recording_are_in_a_page() -> None:
+    text = page("background/recordings")
+    headings = " ".join(re.findall(r"^## (.*)$", text, re.MULTILINE))
+    for path in GOLDEN.glob("*.json"):
+        name = path.stem.partition("-")[0]
+        assert path.stem in headings
+        assert generated("background/recordings", f"recorded-runs {name}")
+        presets = re.findall(r"`(xen-[\d.]+)`", pages.GENERATORS["recorded-runs"](name))
+        assert sorted(presets) == sorted(PRESETS)
 
 
 def test_every_page_is_reachable() -> None:

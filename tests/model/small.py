@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eptreplay.model import Costs, Domain, Recording, Result, Row, replay
-from eptreplay.strategies import Strategy
+from eptreplay.p2m_types import RAM_LOGDIRTY, RWX
+from eptreplay.strategies import Request, Strategy
 from eptreplay.strategies.registry import STRATEGIES
 
 COSTS = Costs(
@@ -18,6 +19,7 @@ COSTS = Costs(
     acquire_ns=1,
     handoff_ns=(2, 20, 200),
     set_ns=10,
+    store_ns=1,
     setup_ns=5,
     icr_ns=3,
     deliver_ns=(4, 40, 400),
@@ -29,7 +31,7 @@ COSTS = Costs(
     invept_ns=30,
     refill_ns=25,
 )
-FREE = Costs(2, 2, 0, (0, 0, 0), 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
+FREE = Costs(2, 2, 0, (0, 0, 0), 0, 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
 
 EAGER, VMENTER, DEFERRED, NEVER = (STRATEGIES[name] for name in ("eager", "vmenter", "deferred", "never"))
 
@@ -70,9 +72,11 @@ def vmenter(gap_ns: int, dom: int | None = ONE) -> Row:
     return Row("VMENTER", gap_ns, dom)
 
 
-def begin(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M, edge: int | None = None) -> Row:
+def begin(
+    gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M, edge: int | None = None, *, cause: str = "grant"
+) -> Row:
     """Return the begin of a hold."""
-    return Row("HOLD_BEGIN", gap_ns, p2m=p2m, hold=hold, cause="pml", edge=edge)
+    return Row("HOLD_BEGIN", gap_ns, p2m=p2m, hold=hold, cause=cause, edge=edge)
 
 
 def end(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M) -> Row:
@@ -87,7 +91,11 @@ def write(
     *,
     cause: str = "grant",
     present: bool = True,
+    gfn: int | None = 7,
     order: int = 0,
+    mfn: int = 8,
+    count: int = 1,
+    access: int = RWX,
     old_type: int | None = None,
     new_type: int = 0,
 ) -> Row:
@@ -97,9 +105,11 @@ def write(
         gap_ns,
         p2m=p2m,
         hold=hold,
-        gfn=7,
+        gfn=gfn,
         order=order,
-        mfn=8,
+        mfn=mfn,
+        count=count,
+        access=access,
         old_type=old_type,
         present=present,
         new_type=new_type,
@@ -107,6 +117,49 @@ def write(
     )
 
 
+def misconfig(gap_ns: int, gfn: int | None = 7, hold: int = 1, p2m: tuple[int, int] = P2M) -> Row:
+    """Return an exit for EPT_MISCONFIG."""
+    return Row("MISCONFIG", gap_ns, p2m=p2m, hold=hold, gfn=gfn, new_type=None, cause="misconfig")
+
+
+def change(
+    gap_ns: int,
+    new_type: int | None = RAM_LOGDIRTY,
+    frames: tuple[int, int] | None = None,
+    hold: int = 1,
+    p2m: tuple[int, int] = P2M,
+) -> Row:
+    """Return a change of the type of a range, or of everything; without a new type, of memory types."""
+    first, last = frames or (None, None)
+    return Row(
+        "GLOBAL_CHANGE",
+        gap_ns,
+        p2m=p2m,
+        hold=hold,
+        gfn=first,
+        last_gfn=last,
+        new_type=new_type,
+        cause="logdirty_global",
+    )
+
+
 def one_write(gap_ns: int, hold: int = 1, p2m: tuple[int, int] = P2M, cause: str = "grant") -> list[Row]:
     """Return a hold with one write that needs a sync, and no gaps within."""
     return [begin(gap_ns, hold, p2m), write(0, hold, p2m, cause=cause), end(0, hold, p2m)]
+
+
+def deciding(*decisions: int, ipi: str = "kick") -> Strategy:
+    """Return a strategy that decides by the number of the write in its hold."""
+    return Strategy(name="deciding", ipi=ipi, decide=lambda request: decisions[request.sets - 1])
+
+
+def asked(rows: list[Row], others: dict[int, list[Row]] | None = None, **switches: str | bool) -> list[Request]:
+    """Return what a decision function is asked about these rows of pCPU 0."""
+    requests: list[Request] = []
+
+    def decide(request: Request) -> int:
+        requests.append(request)
+        return request.default
+
+    run({0: rows, **(others or {})}, Strategy(name="asked", decide=decide, **switches))  # type: ignore[arg-type]
+    return requests

@@ -26,7 +26,6 @@ from tests.model.small import (
 )
 
 RUNNING = Strategy(name="running", broadcast="sync", kick="running")
-MARKS_ONLY = Strategy(name="marks", broadcast="sync", ipi="none")
 
 
 def test_a_broadcast_to_nobody_takes_the_call_lock_and_counts() -> None:
@@ -152,13 +151,6 @@ def test_kick_running_interrupts_those_in_guest_mode_alone(rows: list[Row], kick
     ended = {1: [*programs[1], Row("CALL", 900), *([end(0, 2, P2M_TWO)] if rows and rows[-1].hold else [])]}
     result = run({**programs, **ended}, RUNNING)
     assert [ack.pcpu for ack in result.acks] == [1] * kicked
-
-
-def test_without_interrupts_a_broadcast_has_no_targets() -> None:
-    result = run({0: one_write(100), 1: [switch_in(0), vmenter(50)]}, MARKS_ONLY)
-    assert result.acks == []
-    assert result.broadcasts[0][6:] == (111, 112, 112, 112, 0, None)
-    assert result.marks[P2M] == {0, 1}
 
 
 def test_one_sender_at_a_time_in_the_order_of_the_requests() -> None:

@@ -26,7 +26,7 @@ VIEW = (ONE, 1)
 
 def test_a_free_lock_is_acquired_at_its_cost() -> None:
     result = run({0: [begin(100), write(7, present=False), end(9)]})
-    assert result.holds == [Hold(1, 0, P2M, "pml", 100, 101, 127, 127, sets=1, broadcasts=0)]
+    assert result.holds == [Hold(1, 0, P2M, "grant", 100, 101, 127, 127, sets=1, broadcasts=0)]
     assert result.modes[0]["spin"] == 1
 
 
@@ -104,8 +104,8 @@ def test_a_lock_that_the_pcpu_already_holds_is_entered_and_left_without_any_cost
     result = run({0: [begin(100), *inner, end(3)], 1: [begin(102, 2), end(0, 2)]})
     # 101 acquired, 106 set, 116, 123 inner end, 126 release.
     assert result.holds == [
-        Hold(1, 0, P2M, "pml", 100, 101, 126, 126, sets=1, broadcasts=0),
-        Hold(2, 1, P2M, "pml", 102, 128, 128, 128, sets=0, broadcasts=0),
+        Hold(1, 0, P2M, "grant", 100, 101, 126, 126, sets=1, broadcasts=0),
+        Hold(2, 1, P2M, "grant", 102, 128, 128, 128, sets=0, broadcasts=0),
     ]
 
 

@@ -20,7 +20,7 @@ def test_each_row_is_due_one_gap_after_the_end_of_the_one_before() -> None:
 
 
 def test_an_unknown_operation_takes_no_time_and_changes_nothing() -> None:
-    result = run({0: [Row("GLOBAL_CHANGE", 10), Row("CALL", 5)]})
+    result = run({0: [Row("LOGDIRTY_CLEAN", 10), Row("CALL", 5)]})
     assert (result.simulated_ns, result.drift_ns, result.measures) == (15, {0: 0}, {})
     assert result.modes[0] == {"guest": 0, "xen": 0, "spin": 0, "idle": 0, "unknown": 15}
 

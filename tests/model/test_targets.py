@@ -139,7 +139,7 @@ def test_an_interrupt_waits_for_an_earlier_one_and_the_reentry_behind_it() -> No
     }
     result = run(programs, VMENTER)
     assert result.acks == [(0, 1, "guest", 124, 250), (1, 1, "guest", 354, 534)]
-    # The mark of the other view is not the host p2m's, so that the second entry finds none.
+    # Both marks were there when the first entry looked, so that the second finds none.
     assert result.drift_ns[1] == (354 - 124 + 25) + (70 + 50 + 80)
 
 

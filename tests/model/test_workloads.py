@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 
-from eptreplay.model import Costs, Recording, Result, replay
-from eptreplay.strategies import Strategy
+from eptreplay.model import Costs, Recording, Result, Row, replay
+from eptreplay.model.rows import FIRST_NESTED_VIEW
+from eptreplay.p2m_types import RAM_RW, is_present
+from eptreplay.strategies import DEFER, FREE_TABLE, Request, Strategy
 from tests.model.workloads import MACHINES, STRATEGIES_TO_TRY, recordings
 
 EXPECTED = {
     *("VMENTER", "VMEXIT", "SWITCH_IN", "SWITCH_OUT", "IDLE", "WAKE", "LOST", "HOLD_BEGIN", "SET", "HOLD_END"),
-    *("PAUSE", "UNPAUSE", "CALL"),
-    *("edge HOLD_BEGIN", "edge SWITCH_IN", "edge VMENTER", "edge PAUSE", "edge CALL"),
+    *("MISCONFIG", "GLOBAL_CHANGE", "FREE_TABLE", "POD_RECLAIM", "PAUSE", "UNPAUSE", "CALL", "WAIT"),
+    *("edge HOLD_BEGIN", "edge SWITCH_IN", "edge VMENTER", "edge PAUSE", "edge WAIT"),
     *(
         "entry of an unknown domain",
         "no entries recorded",
@@ -21,12 +25,18 @@ EXPECTED = {
         "nested hold",
     ),
     *("target in guest", "target in xen", "target in spin", "target in idle", "two targets", "two sockets"),
+    *("repeated SET", "SET of an unknown frame", "SET without rights"),
+    *("range changed", "everything changed", "memory types changed", "marks left"),
+    *(f"asked {what}" for what in range(7)),
+    "asked about a table that was replaced",
+    "PML drain in several holds",
     *("INVEPT handler", "INVEPT vmenter", "INVEPT switch", "INVEPT self"),
     *(
         "queue for a lock",
         "queue for the call lock",
         "broadcast under the lock",
         "deferred broadcast",
+        "broadcast of a nested p2m under the lock of its host",
         "upgrade elided",
     ),
 }
@@ -50,15 +60,37 @@ def features_of(recording: Recording) -> set[str]:
                 found.add("entry of an unknown domain")
             elif row.op == "SWITCH_IN" and row.dom == 0:
                 found.add("PV domain")
+            found |= features_of_change(row)
     return found
 
 
-def features_in(result: Result, costs: Costs) -> set[str]:
+def features_of_change(row: Row) -> set[str]:
+    """Return what is special about a row that changes tables."""
+    if row.op == "SET":
+        told = {
+            "repeated SET": row.count > 1,
+            "SET of an unknown frame": row.gfn is None and row.count == 1,
+            "SET without rights": row.new_type == RAM_RW and not is_present(RAM_RW, row.access),
+        }
+        return {text for text, is_so in told.items() if is_so}
+    if row.op != "GLOBAL_CHANGE":
+        return set()
+    if row.last_gfn is not None:
+        return {"range changed"}
+    return {"memory types changed" if row.new_type is None else "everything changed"}
+
+
+def features_in(recording: Recording, result: Result, costs: Costs) -> set[str]:
     """Return what happened in a replay."""
     found = {f"target in {ack.mode}" for ack in result.acks} | {f"INVEPT {invept.where}" for invept in result.invepts}
+    begun = {row.hold for _, rows in recording.programs.values() for row in rows if row.op == "HOLD_BEGIN"}
+    found |= {"PML drain in several holds" for hold in result.holds if hold.hold not in begun}
+    found |= {"marks left" for table in result.tables.values() if "mark=2" in repr(table)}
     found |= {"queue for a lock" for hold in result.holds if hold.t_acquire_ns - hold.t_request_ns > costs.acquire_ns}
     for broadcast in result.broadcasts:
         found.add("broadcast under the lock" if broadcast.under_lock else "deferred broadcast")
+        if broadcast.p2m[1] >= FIRST_NESTED_VIEW and broadcast.under_lock:
+            found.add("broadcast of a nested p2m under the lock of its host")
         if broadcast.targets > 1:
             found.add("two targets")
         if broadcast.t_locked_ns - broadcast.t_request_ns > costs.acquire_ns:
@@ -66,17 +98,34 @@ def features_in(result: Result, costs: Costs) -> set[str]:
     return found
 
 
+def questions_in(recording: Recording, costs: Costs) -> set[str]:
+    """Return what a decision function is asked about."""
+    found: set[str] = set()
+
+    def defer(request: Request) -> int:
+        found.add(f"asked {request.what}")
+        if request.what == FREE_TABLE and request.order > 0:
+            found.add("asked about a table that was replaced")
+        return DEFER
+
+    replay(recording, Strategy(name="defers", decide=defer), costs)
+    return found
+
+
 def test_random_workloads_have_everything_in_them_and_get_stuck_nowhere() -> None:
     found: set[str] = set()
 
-    @settings(max_examples=300, derandomize=True, database=None)
+    @settings(max_examples=600, derandomize=True, database=None)
     @given(recordings(), STRATEGIES_TO_TRY, MACHINES)
     def look(recording: Recording, strategy: Strategy, costs: Costs) -> None:
         result = replay(recording, strategy, costs)
-        found.update(features_of(recording), features_in(result, costs))
+        found.update(features_of(recording), features_in(recording, result, costs), questions_in(recording, costs))
         if strategy.upgrades == "elide" and strategy.decide is None and strategy.broadcast != "none":
-            sets = sum(row.op == "SET" and row.present for _, rows in recording.programs.values() for row in rows)
-            found.update({"upgrade elided"} if sum(m["syncs"] for m in result.measures.values()) < sets else ())
+            syncs = [
+                sum(measures["syncs"] for measures in x.measures.values())
+                for x in (result, replay(recording, replace(strategy, upgrades="sync"), costs))
+            ]
+            found.update({"upgrade elided"} if syncs[0] < syncs[1] else ())
 
     look()
     assert found >= EXPECTED, EXPECTED - found

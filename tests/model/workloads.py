@@ -3,105 +3,59 @@
 A recording is made up in its own order of time. So an edge can lead from an earlier row to a later one, and whatever
 replay makes of the times, the row that was recorded first among those to come can always be carried out:
 
-- no row within a hold has an edge; locks are nested in ascending order;
+- no row within a hold has an edge; locks are nested in ascending order (a PML drain, which releases its lock in
+  between, lies in no other hold and holds no other lock then);
 - who pauses a domain is not in guest, and waits for nothing until it has called UNPAUSE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import product
-from typing import NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
-from eptreplay.causes import CAUSES
-from eptreplay.model import Costs, Domain, Recording, Row
-from eptreplay.p2m_types import TYPES
-from eptreplay.strategies import DEFER, MARK, NOTHING, NOW, Request, Strategy
+from eptreplay.model import Costs, Recording, Row
+from eptreplay.strategies import DEFER, FREE_TABLE, GLOBAL_CHANGE, MARK, MISCONFIG, NOTHING, NOW, Request, Strategy
 from eptreplay.strategies.registry import STRATEGIES
+from tests.model.hold_rows import FRAMES, NESTED, P2MS, HoldRows
+from tests.model.recorder import ALL, GUESTS, PV, Features, Pcpu
 
-PV = 0
-GUESTS = (1, 2)
+__all__ = [
+    "ALL",
+    "DECIDES",
+    "FRAMES",
+    "FREE_MACHINES",
+    "GUESTS",
+    "MACHINES",
+    "MADE",
+    "NESTED",
+    "P2MS",
+    "PCPUS",
+    "PV",
+    "STRATEGIES_TO_TRY",
+    "VCPUS",
+    "Features",
+    "Maker",
+    "by_dirty",
+    "by_gfn",
+    "by_hold",
+    "by_switches",
+    "by_time",
+    "by_type",
+    "by_what",
+    "frames_of_interest",
+    "machines",
+    "recordings",
+]
+
 VCPUS = range(3)
-P2MS = ((1, 0), (1, 1), (2, 0), (2, 1))
-"""Host p2m and one view of each guest."""
-LIKELY = (*P2MS, P2MS[0], P2MS[0])
-NO_EFFECT = ("CALL", "LOOKUP", "GLOBAL_CHANGE")
-GAPS_NS = (0, 0, 0, 1, 2, 7, 30, 200)
+NO_EFFECT = ("CALL", "LOOKUP", "PAGE_FREE", "PAGE_ALLOC", "LOGDIRTY_CLEAN", "PML_DRAIN", "WAIT")
 PCPUS = range(8)
 """With two cores to a socket and two threads to a core, two sockets."""
 
-_T = TypeVar("_T")
 
-Place = tuple[int, int]
-"""A row: pCPU and position in its program."""
-P2m = tuple[int, int]
-
-
-class Features(NamedTuple):
-    """What a recording may hold besides switches, entries, holds and writes."""
-
-    nested: bool = True
-    """Holds within holds."""
-    pauses: bool = True
-    created: bool = True
-    vm_entries: bool | None = None
-    """Whether entries are recorded; None: either."""
-
-
-ALL = Features()
-
-
-@dataclass
-class Pcpu:
-    """What a pCPU is at in recorded time."""
-
-    rows: list[Row] = field(default_factory=list)
-    time_ns: int = 0
-    guest: bool = False
-    idle: bool = False
-    running: tuple[int, int] | None = None
-    holds: list[tuple[P2m, int]] = field(default_factory=list)
-    pausing: int | None = None
-
-
-class Maker:
-    """A recording in the making."""
-
-    def __init__(self, tape: bytes, features: Features, pcpus: list[int]) -> None:
-        self.tape = iter(tape)
-        self.features = features
-        self.has_vm_entries = self.choose((True, False)) if features.vm_entries is None else features.vm_entries
-        self.pcpus = {number: Pcpu() for number in pcpus}
-        self.time_ns = 0
-        self.holds = 0
-        self.order: list[Place] = []
-        """All rows, as they were recorded."""
-        self.edges: dict[Place, Place] = {}
-        self.left: dict[tuple[int, int], Place] = {}
-        """Where each vCPU that does not run was seen last."""
-
-    def choose(self, options: Sequence[_T]) -> _T:
-        """Choose with the next byte of the tape; behind its end, the first."""
-        return options[next(self.tape, 0) % len(options)]
-
-    def add(self, number: int, row: Row, edge: Place | None = None) -> None:
-        """Record a row, some time after the one before it on any pCPU."""
-        pcpu = self.pcpus[number]
-        self.time_ns += self.choose(GAPS_NS)
-        place = (number, len(pcpu.rows))
-        pcpu.rows.append(row._replace(gap_ns=self.time_ns - pcpu.time_ns))
-        pcpu.time_ns = self.time_ns
-        if edge is not None:
-            self.edges[place] = edge
-        self.order.append(place)
-
-    def any_edge(self) -> Place | None:
-        """Draw an earlier row to wait for, or mostly none."""
-        wanted = self.choose((False, False, False, True))
-        return self.choose(self.order[-100:]) if wanted and self.order else None
+class Maker(HoldRows):
+    """A recording in the making, in which anything may happen next that makes sense."""
 
     def step(self) -> None:
         """Let something happen on some pCPU."""
@@ -111,7 +65,8 @@ class Maker:
     def possible(self, pcpu: Pcpu) -> list[str]:
         """Return the names of the methods below that make sense now, as often as they are likely."""
         if pcpu.holds:
-            return ["write"] * 4 + ["end"] * 3 + ["nothing"] + ["begin"] * self.features.nested
+            others = ["unknown_write", "misconfig", "global_change", "free_table", "pod_reclaim", "call", "nothing"]
+            return ["write"] * 6 + ["end"] * 5 + others + ["begin"] * self.features.nested
         if pcpu.pausing is not None:
             return ["unpause", "nothing", "leave"]
         things = ["begin"] * 4 + ["nothing", "lose"]
@@ -121,7 +76,7 @@ class Maker:
         if pcpu.idle:
             return [*things, "leave", "switch_in"]
         if pcpu.running is None:
-            return things + ["switch_in"] * 4 + ["idle"] * 2 + ["enter"] * self.has_vm_entries
+            return things + ["switch_in"] * 4 + ["idle"] * 2 + ["enter"] * (2 * self.has_vm_entries)
         enters = self.has_vm_entries and pcpu.running[0] != PV
         return [*things, "switch_out", "idle"] + ["enter"] * (6 * enters)
 
@@ -176,73 +131,11 @@ class Maker:
             self.left[pcpu.running] = number, len(pcpu.rows) - 1
         pcpu.running, pcpu.guest, pcpu.idle = None, False, False
 
-    def begin(self, number: int) -> None:
-        """Add the begin of a hold: of a p2m that is held already, or of one behind all of those."""
-        pcpu = self.pcpus[number]
-        held = [p2m for p2m, _ in pcpu.holds]
-        p2m = self.choose([p2m for p2m in LIKELY if p2m in held or not held or p2m > max(held)])
-        self.holds += 1
-        hold = dict(pcpu.holds).get(p2m, self.holds)
-        row = Row("HOLD_BEGIN", 0, p2m=p2m, hold=hold, cause=self.choose(CAUSES))
-        self.add(number, row, None if held else self.any_edge())
-        pcpu.holds.append((p2m, hold))
-
-    def write(self, number: int) -> None:
-        """Add a write to one of the p2ms that are held."""
-        p2m, hold = self.choose(self.pcpus[number].holds)
-        types = range(len(TYPES))
-        row = Row(
-            "SET",
-            0,
-            p2m=p2m,
-            hold=hold,
-            gfn=self.choose(range(4)),
-            order=self.choose((0, 0, 0, 3, 9, 18)),
-            mfn=self.choose(range(4)),
-            old_type=self.choose((None, *types)),
-            present=self.choose((True, True, True, False)),
-            new_type=self.choose(types),
-            cause=self.choose(CAUSES),
-        )
-        self.add(number, row)
-
-    def end(self, number: int) -> None:
-        """Add the end of the innermost hold."""
-        p2m, hold = self.pcpus[number].holds.pop()
-        self.add(number, Row("HOLD_END", 0, p2m=p2m, hold=hold))
-
     def pause(self, number: int) -> None:
         """Add the pause of a domain."""
         dom = self.choose((*GUESTS, *GUESTS, PV))
         self.add(number, Row("PAUSE", 0, dom), self.any_edge())
         self.pcpus[number].pausing = dom
-
-    def unpause(self, number: int) -> None:
-        """Add the end of a pause."""
-        self.add(number, Row("UNPAUSE", 0, self.pcpus[number].pausing))
-        self.pcpus[number].pausing = None
-
-    def finish(self) -> Recording:
-        """End what must end, and number the rows."""
-        for number, pcpu in self.pcpus.items():
-            while pcpu.holds:
-                self.end(number)
-            if pcpu.pausing is not None:
-                self.unpause(number)
-        first, free = {}, self.choose(range(3))
-        for number in self.choose((sorted(self.pcpus), sorted(self.pcpus, reverse=True))):
-            first[number] = free
-            free += len(self.pcpus[number].rows) + self.choose(range(3))
-        for (number, i), (other, j) in self.edges.items():
-            rows = self.pcpus[number].rows
-            rows[i] = rows[i]._replace(edge=first[other] + j)
-        created = [self.features.created and self.choose((False, True)) for _ in GUESTS]
-        domains = {PV: Domain(PV, has_guest_mode=False, created=False)}
-        domains |= {
-            dom: Domain(dom, has_guest_mode=True, created=new) for dom, new in zip(GUESTS, created, strict=True)
-        }
-        programs = {number: (first[number], tuple(pcpu.rows)) for number, pcpu in self.pcpus.items()}
-        return Recording(programs, domains, self.has_vm_entries)
 
 
 @st.composite
@@ -251,13 +144,22 @@ def recordings(draw: st.DrawFn, features: Features = ALL, most: int = 60) -> Rec
     few = draw(st.sampled_from((3, 1)))
     pcpus = draw(st.lists(st.sampled_from(PCPUS), min_size=few, max_size=6, unique=True))
     steps = draw(st.integers(0, most))
-    tape = draw(st.binary(min_size=12 * most, max_size=12 * most))
+    tape = draw(st.binary(min_size=15 * most, max_size=15 * most))
     maker = Maker(tape, features, pcpus)
     for number in maker.choose((pcpus, pcpus[1:], [])):
         maker.switch_in(number)  # so that broadcasts find somebody
     for _ in range(steps):
         maker.step()
     return maker.finish()
+
+
+def frames_of_interest(recording: Recording) -> list[int]:
+    """Return the frames that rows name, their neighbours, and the corners of the regions around them."""
+    rows = [row for _, rows in recording.programs.values() for row in rows]
+    named = {gfn for row in rows for gfn in (row.gfn, row.last_gfn) if gfn is not None}
+    starts = {gfn >> order << order for gfn in named for order in (0, 9, 18)}
+    corners = {start + size for start in starts for size in (0, 1, 1 << 9, 1 << 18)}
+    return sorted(gfn for corner in corners for gfn in (corner - 1, corner) if gfn >= 0)
 
 
 # Machines.
@@ -314,7 +216,21 @@ def by_type(request: Request) -> int:
     return request.new_type % 4
 
 
-DECIDES = (by_gfn, by_hold, by_dirty, by_time, by_type)
+def by_what(request: Request) -> int:
+    """Decide about marks and at sync points otherwise than the switches do, and about writes by the rights they add."""
+    if request.what == MISCONFIG or request.what == GLOBAL_CHANGE:  # noqa: PLR1714 (numba would search a tuple)
+        return (request.gfn + request.new_type + request.cause) % 4
+    if request.what >= FREE_TABLE:
+        return NOW if request.pending + request.order > 1 else NOTHING
+    return MARK if request.upgrade == 1 else DEFER
+
+
+def by_switches(request: Request) -> int:
+    """Decide what the switches do, but never to do nothing."""
+    return max(request.default, MARK)
+
+
+DECIDES = (by_gfn, by_hold, by_dirty, by_time, by_type, by_what, by_switches)
 
 MADE = st.builds(
     Strategy,
@@ -322,7 +238,14 @@ MADE = st.builds(
     broadcast=st.sampled_from(("sync", "unlock", "none")),
     ipi=st.sampled_from(("invept", "kick", "none")),
     kick=st.sampled_from(("dirty", "running")),
+    sync_misconfig=st.booleans(),
+    sync_table_free=st.booleans(),
+    sync_pod_superpage=st.booleans(),
+    sync_pod_sweep=st.booleans(),
+    sync_pod_decrease=st.booleans(),
+    pml_drain=st.sampled_from(("entry", "batch")),
     upgrades=st.sampled_from(("sync", "elide")),
+    tables=st.sampled_from(("ept", "ept", "npt")),
     decide=st.none() | st.sampled_from(DECIDES),
 )
 STRATEGIES_TO_TRY = st.sampled_from(list(STRATEGIES.values())) | MADE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,12 @@ from numpy.typing import NDArray
 
 from eptreplay import model
 from eptreplay.causes import CAUSES
-from eptreplay.machine.bits import contains
-from eptreplay.machine.ept import FRAME_MASK, FRAME_SHIFT, LEAF, TYPE_MASK, TYPE_SHIFT, look_up
+from eptreplay.machine import ept
 from eptreplay.machine.fields import MODES
+from eptreplay.model.ept import look_up
 from eptreplay.model.tables import MEASURES
-from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
-from eptreplay.replay.program import number_workload
+from eptreplay.replay.program import Reading, number_workload
 from eptreplay.replay.simulate import Detail, Outcome, simulate
 from eptreplay.strategies import Strategy
 from eptreplay.workload import schema as s
@@ -25,7 +25,11 @@ from eptreplay.workload.workload import Domain, Facts, Workload
 NONE = -1
 RECURSIVE = 1_000_000
 """From this number on holds are none of their own: their lock is held already."""
+STEPS = (0, 1, -1, 1 << 9, 1 << 18, -(1 << 9), -(1 << 18))
+"""How far frames are from those that rows name, whose entries are compared as well."""
 Tables = dict[str, Any]
+Entries = dict[tuple[tuple[int, int], int, int], tuple[str, int] | tuple[str, int, int, int] | None]
+"""By p2m, frame and level."""
 
 
 def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
@@ -56,17 +60,21 @@ def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
         p2m_dom=column(np.int32, [row.p2m[0] if row.p2m else None for row in rows]),
         p2m_view=column(np.int32, [row.p2m[1] if row.p2m else None for row in rows]),
         hold=column(np.int64, [row.hold for row in rows]),
-        gfn=np.array([row.gfn for row in rows], np.uint64),
+        gfn=np.array([s.NO_GFN if row.gfn is None else row.gfn for row in rows], np.uint64),
         order=column(np.int32, [row.order for row in rows]),
         mfn=np.array([row.mfn for row in rows], np.uint64),
         old_type=column(np.int16, [row.old_type for row in rows]),
-        old_known=np.full(size, s.ASSUMED, np.int8),
+        old_known=np.full(size, s.BY_CAUSE, np.int8),
         new_type=column(np.int16, [row.new_type for row in rows]),
         cause=column(np.int8, [CAUSES.index(row.cause) for row in rows]),
         origin=np.zeros(size, np.int8),
         time_origin=np.zeros(size, np.int8),
-        count=np.ones(size, np.int64),
+        count=column(np.int64, [row.count for row in rows]),
         edge=column(np.int64, [None if row.edge is None else position[row.edge] for row in rows]),
+        last_gfn=np.array([s.NO_GFN if row.last_gfn is None else row.last_gfn for row in rows], np.uint64),
+        access=column(np.int8, [row.access for row in rows]),
+        old_present=column(np.int8, [int(row.present) for row in rows]),
+        preemptible=column(np.int8, [None] * size),
         not_before_ns=zeros,
         not_after_ns=zeros,
         domains=tuple(
@@ -93,9 +101,7 @@ def profile_of(costs: model.Costs) -> dict[str, int]:
 def by_engine(recording: model.Recording, strategy: Strategy, costs: model.Costs) -> Tables:
     """Return what the engine says."""
     workload, rows = workload_of(recording)
-    program, numbers = number_workload(workload, "present")
-    sets = [row for row in rows if row.op == "SET"]
-    program.sets[:, p.S_PRESENT] = [row.present for row in sets]
+    program, numbers = number_workload(workload, Reading())
     room = 20 * len(rows) + 100
     outcome = simulate(workload, program, numbers, strategy, profile_of(costs), Detail(room, room * 8, room))
     return _tables_of(outcome, rows)
@@ -123,7 +129,7 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
                 CAUSES[numbers.hold_cause[i]], *hold[i, [y.H_REQUEST, y.H_ACQUIRE, y.H_RELEASE, y.H_END]].tolist(),
                 *hold[i, [y.H_SETS, y.H_BROADCASTS]].tolist(),
             )
-            for i in range(hold.shape[0]) if numbers.holds[i] < RECURSIVE
+            for i in range(hold.shape[0]) if hold[i, y.H_DONE]
         ],
         "broadcasts": [
             (
@@ -145,10 +151,15 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
         "drift": {c: int(t.cpu[i, y.C_DRIFT]) for i, c in enumerate(pcpus)},
         "received": {c: int(t.cpu[i, y.C_IPIS]) for i, c in enumerate(pcpus)},
         "marks": {
-            p2m: frozenset(c for i, c in enumerate(pcpus) if contains(host.mark[n], i)) for n, p2m in enumerate(p2ms)
+            p2m: frozenset(c for i, c in enumerate(pcpus) if _is_in(host.mark[n], i)) for n, p2m in enumerate(p2ms)
         },
         "entries": _entries(outcome, rows),
     }  # fmt: skip
+
+
+def _is_in(words: NDArray[np.uint64], c: int) -> bool:
+    """Tell whether a pCPU is in a set of them."""
+    return bool(int(words[c // 64]) >> c % 64 & 1)
 
 
 def _with_domains(broadcast: NDArray[np.int64], domains: tuple[int, ...]) -> NDArray[np.int64]:
@@ -174,25 +185,46 @@ def _numbered(program: tuple[model.Row, ...], free: int) -> list[model.Row]:
     return rows
 
 
-def _are_apart(writes: Iterable[tuple[int, int]]) -> bool:
-    """Tell whether writes, as order and gfn, are all of one order and none hits the entry of another."""
-    places = [(order, gfn >> 9 * (order // 9)) for order, gfn in writes]
-    return len(set(places)) == len(places) and len({order for order, _ in places}) == 1
+def _places(rows: Iterable[model.Row]) -> dict[tuple[int, int], set[int]]:
+    """Return frames of each p2m whose entries are worth a look: those that rows name, and some around them."""
+    places: dict[tuple[int, int], set[int]] = {}
+    for row in rows:
+        if row.p2m is not None:
+            around = places.setdefault(row.p2m, {0})
+            for gfn in (row.gfn, row.last_gfn):
+                around |= {gfn + step & ept.GFN_MASK for step in STEPS} if gfn is not None else set()
+    return places
 
 
-def _entries(outcome: Outcome, rows: list[model.Row]) -> dict[tuple[tuple[int, int], int, int], tuple[int, int]]:
-    """Return the entries of those p2ms in which the tables keep all that was written."""
-    numbers, host = outcome.numbers, outcome.host
-    found: dict[tuple[tuple[int, int], int, int], tuple[int, int]] = {}
-    for n, p2m in enumerate(numbers.p2ms):
-        writes = {(row.order, row.gfn) for row in rows if row.op == "SET" and row.p2m == p2m}
-        if not _are_apart(writes):
-            continue
-        for order, gfn in writes:
-            entry = look_up(host.node, n, gfn, order)
-            if entry & LEAF:
-                kind, mfn = entry >> TYPE_SHIFT & TYPE_MASK, entry >> FRAME_SHIFT & FRAME_MASK
-                found[p2m, order, gfn] = (int(kind), int(mfn))
+def _entries(outcome: Outcome, rows: list[model.Row]) -> Entries:
+    """Return what the engine's tables hold on the paths of those frames: present, type, frame and mark, or None."""
+    numbers, node = outcome.numbers, outcome.host.node
+    number = {p2m: n for n, p2m in enumerate(numbers.p2ms)}
+    found: Entries = {}
+    for p2m, frames in _places(rows).items():
+        for gfn, level in product(frames, range(ept.LEVELS)):
+            entry = ept.look_up(node, number[p2m], gfn, level)
+            if entry == ept.ABSENT:
+                found[p2m, gfn, level] = None
+            elif not entry & ept.LEAF:
+                found[p2m, gfn, level] = ("table", (entry & ept.MARK) >> ept.MARK_SHIFT)
+            else:
+                kind, mfn = entry >> ept.TYPE_SHIFT & ept.TYPE_MASK, entry >> ept.FRAME_SHIFT & ept.FRAME_MASK
+                found[p2m, gfn, level] = ("leaf", kind, mfn, (entry & ept.MARK) >> ept.MARK_SHIFT)
+    return found
+
+
+def _entries_of_model(result: model.Result, rows: Iterable[model.Row]) -> Entries:
+    found: Entries = {}
+    for p2m, frames in _places(rows).items():
+        for gfn, level in product(frames, range(ept.LEVELS)):
+            entry = look_up(result.tables[p2m], gfn, level)
+            if entry is None:
+                found[p2m, gfn, level] = None
+            elif entry.kind == "table":
+                found[p2m, gfn, level] = ("table", entry.mark)
+            else:
+                found[p2m, gfn, level] = ("leaf", entry.type, entry.mfn & ept.FRAME_MASK, entry.mark)
     return found
 
 
@@ -215,10 +247,5 @@ def by_model(recording: model.Recording, strategy: Strategy, costs: model.Costs)
         "drift": result.drift_ns,
         "received": {c: result.ipis_received.get(c, 0) for c in pcpus},
         "marks": {p2m: marks for p2m, marks in result.marks.items() if p2m in known},
-        "entries": {
-            (p2m, order, gfn): value
-            for p2m, entries in result.entries.items()
-            if _are_apart(entries)
-            for (order, gfn), value in entries.items()
-        },
+        "entries": _entries_of_model(result, [row for _, rows in recording.programs.values() for row in rows]),
     }  # fmt: skip

@@ -22,6 +22,7 @@ def compare(recording: Recording, strategy: Strategy, costs: Costs) -> None:
         assert ours[table] == expected, table
 
 
+@pytest.mark.mutation
 @settings(max_examples=200, suppress_health_check=WHATEVER)
 @replays
 def test_every_table_is_that_of_the_specification(recording: Recording, strategy: Strategy, costs: Costs) -> None:

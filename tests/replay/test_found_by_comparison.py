@@ -6,7 +6,7 @@ from eptreplay.model import Costs, Domain, Recording, Row
 from eptreplay.strategies.registry import STRATEGIES
 from tests.replay.both import by_engine, by_model
 
-FREE = Costs(1, 1, 0, (0, 0, 0), 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
+FREE = Costs(1, 1, 0, (0, 0, 0), 0, 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
 GUEST = Domain(1, has_guest_mode=True, created=False)
 
 
@@ -33,3 +33,32 @@ def test_a_pcpu_without_rows_does_nothing() -> None:
     tables = by_engine(recording, STRATEGIES["eager"], FREE)
     assert tables == by_model(recording, STRATEGIES["eager"], FREE)
     assert tables["modes"][2]["unknown"] == 10
+
+
+def test_a_write_of_2_mib_resolves_marks_of_pages_below_its_own_level() -> None:
+    p2m = (1, 0)
+    acts = (
+        Row("SET", 0, p2m=p2m, hold=1, gfn=0, present=True),
+        Row("GLOBAL_CHANGE", 0, p2m=p2m, hold=1, gfn=None, new_type=2),
+        Row("SET", 0, p2m=p2m, hold=1, gfn=512, present=True),  # moves the mark of the root down to both tables
+        Row("SET", 0, p2m=p2m, hold=1, gfn=0, order=9, present=True),
+    )
+    hold = (Row("HOLD_BEGIN", 0, p2m=p2m, hold=1), *acts, Row("HOLD_END", 0, p2m=p2m, hold=1))
+    recording = Recording({0: (0, hold)}, {1: GUEST}, has_vm_entries=True)
+    tables = by_engine(recording, STRATEGIES["deferred"], FREE)
+    assert tables == by_model(recording, STRATEGIES["deferred"], FREE)
+
+
+def test_tables_that_are_built_while_marks_are_resolved_take_time() -> None:
+    p2m = (1, 0)
+    acts = (
+        Row("GLOBAL_CHANGE", 0, p2m=p2m, hold=1, gfn=0, last_gfn=0, new_type=2),
+        Row("SET", 0, p2m=p2m, hold=1, gfn=0, order=18, present=True),
+        Row("GLOBAL_CHANGE", 0, p2m=p2m, hold=1, gfn=None, new_type=0),
+        Row("SET", 0, p2m=p2m, hold=1, gfn=0, present=True),  # log-dirty is on for one page of the leaf of 1 GiB
+    )
+    hold = (Row("HOLD_BEGIN", 0, p2m=p2m, hold=1), *acts, Row("HOLD_END", 0, p2m=p2m, hold=1))
+    recording = Recording({0: (0, hold)}, {1: GUEST}, has_vm_entries=True)
+    tables = by_engine(recording, STRATEGIES["deferred"], FREE._replace(store_ns=1))
+    assert tables == by_model(recording, STRATEGIES["deferred"], FREE._replace(store_ns=1))
+    assert tables["totals"][-1] > 1024

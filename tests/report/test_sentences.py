@@ -12,6 +12,7 @@ from rich.console import Console
 from eptreplay.errors import UsageError
 from eptreplay.replay.schema import MEASURES, RUNS
 from eptreplay.report.assumed import assumption_lines, is_rough
+from eptreplay.report.compare import base_of, name_of
 from eptreplay.report.files import runs_as_csv
 from eptreplay.report.summary import check_baseline, sums
 from eptreplay.report.terminal import print_report
@@ -79,6 +80,46 @@ def test_what_differs_besides_the_strategy_is_named() -> None:
     assert verdict(rows, 0).startswith("deferred seed 4 holds the p2m lock 20 % less than eager seed 4.")
 
 
+def test_rows_are_called_by_preset_if_they_have_one() -> None:
+    rows = [row(0, "eager"), row(1, "eager", preset="xen-4.6"), row(2, "deferred", 4 * MS, preset="xen-4.7")]
+    assert verdict(rows, 1).startswith("xen-4.7 holds the p2m lock 20 % less than xen-4.6. xen-4.7: held 4.00 ms")
+    assert verdict(rows, 0).startswith("xen-4.7 holds the p2m lock 20 % less than eager.")
+    assert [name_of(one, rows) for one in rows] == ["eager", "xen-4.6", "xen-4.7"]
+
+
+def numbers(rows: list[Row], baseline: int) -> list[int | None]:
+    """Return with which run each is compared."""
+    bases = [base_of(one, rows, baseline) for one in rows]
+    return [base["run"] if base else None for base in bases]
+
+
+def test_a_row_is_compared_with_the_one_that_is_the_same_in_all_else() -> None:
+    several = [
+        row(number, strategy, lock=lock, seed=seed)
+        for number, (strategy, lock, seed) in enumerate(
+            (strategy, lock, seed)
+            for strategy in ("eager", "deferred")
+            for lock in ("queue", "percpu")
+            for seed in (0, 1)
+        )
+    ]
+    assert numbers(several, 0) == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert numbers(several[:5], 4) == [4, None, 4, None, 4]  # with seed 1 there is none to compare with
+
+
+def test_presets_are_compared_though_each_has_its_own_lock() -> None:
+    rows = [
+        row(0, "eager", preset="xen-4.6", lock="unfair"),
+        row(1, "deferred", preset="xen-4.7", lock="percpu"),
+        row(2, "eager", lock="queue"),
+        row(3, "eager", lock="percpu"),
+    ]
+    assert numbers(rows[:2], 0) == [0, 0]
+    assert numbers(rows[:3], 0) == [0, 0, 0]
+    assert verdict(rows[:2], 0).startswith("xen-4.7 percpu holds the p2m lock as long as xen-4.6 unfair.")
+    assert numbers(rows, 2) == [None, 3, 2, 3]  # with which of two locks it is to be compared nobody knows
+
+
 def test_nothing_written_is_said() -> None:
     nothing = {"p2m_sets": 0, "holds": 0}
     assert verdict([row(0, "eager", **nothing), row(1, "deferred", **nothing)], 0) == NO_WRITES
@@ -99,6 +140,13 @@ def test_what_is_unknown_in_part_is_unknown_in_the_sum() -> None:
     assert by_domain.columns == ["run", "p2m_dom", *(column.name for column in MEASURES)]
 
 
+def test_what_was_compared_stands_above_the_differences() -> None:
+    rows = [row(0, "eager"), row(1, "eager", preset="xen-4.6"), row(2, "deferred", preset="xen-4.7")]
+    text = printed({**DOCUMENT, "runs": rows, "baseline": 1})
+    differences = text.partition("against xen-4.6")[2].splitlines()
+    assert [line.split()[0] for line in differences if line.strip()][2:4] == ["eager", "xen-4.7"]
+
+
 def test_near_names_of_baselines() -> None:
     check_baseline(None, [])
     check_baseline("eager", ["deferred", "eager"])
@@ -109,9 +157,12 @@ def test_near_names_of_baselines() -> None:
 ASSUMPTIONS: Row = {
     "tsc_hz": {"value": 2_400_000_000, "how": "assumed", "spread": None},
     "xen": {"layout": "4.17", "how": "inferred"},
+    "presets": [],
     "locks": ["queue"],
     "profiles": [{"name": "zero", "sourced": 0, "assumed": 19}],
     "seeds": [0],
+    "misconfigs": {"ept": 0, "npt_only": 0, "doubtful": 0},
+    "paths": "4.21",
     "unseen": {"as": "present", "how": "assumed", "rows": 0},
     "domains": [],
     "interpolated_share": 0.1,
@@ -121,10 +172,22 @@ ASSUMPTIONS: Row = {
 }
 
 
+DOCUMENT: Row = {"baseline": 0, "verdict": "", "by_domain": [], "by_cause": [], "assumptions": ASSUMPTIONS}
+
+
+def printed(document: Row) -> str:
+    """Return a report as it is printed where there is much room."""
+    text = io.StringIO()
+    print_report(document, Console(file=text, width=400))
+    return text.getvalue()
+
+
 def lines(**changes: object) -> list[str]:
     """Return the assumptions in words, without those that are always there."""
     first, *others = assumption_lines({**ASSUMPTIONS, **changes})
-    assert first.startswith("TSC 2400000000 Hz (assumed), layouts of Xen 4.17 (inferred), p2m lock queue, profile zero")
+    assert first.startswith(
+        "TSC 2400000000 Hz (assumed), layouts of Xen 4.17 (inferred), paths of Xen 4.21, p2m lock queue"
+    )
     return others
 
 
@@ -142,6 +205,8 @@ def test_assumptions_in_words() -> None:
         {"domain": 4, "guest_mode": True, "how": "assumed"},
     ]
     assert lines(domains=domains) == ["assumed: d0 PV, d4 HVM"]
+    own = "xen-4.6: eager, lock queue in place of unfair, which is not modelled yet"
+    assert lines(presets=[own]) == [f"preset {own}"]
     assert lines(consequences=["SCHED: who knows"], not_modelled=["much"]) == [
         "missing: SCHED: who knows",
         "not modelled: much",
@@ -157,18 +222,10 @@ def test_seeds_are_a_number_or_a_range() -> None:
 def test_quantiles_over_many_interpolated_rows_are_marked(share: float, *, rough: bool) -> None:
     assumptions = {**ASSUMPTIONS, "interpolated_share": share}
     assert is_rough(assumptions) == rough
-    text = io.StringIO()
-    document = {
-        "runs": [row(0, "eager", hold_ns_p50=1500, hold_ns_p99=None)],
-        "baseline": 0,
-        "verdict": "",
-        "by_domain": [],
-        "by_cause": [],
-        "assumptions": assumptions,
-    }
-    print_report(document, Console(file=text, width=400))
-    assert ("~1.50 us" in text.getvalue()) == rough
-    assert "~-" not in text.getvalue()
+    rows = [row(0, "eager", hold_ns_p50=1500, hold_ns_p99=None)]
+    text = printed({**DOCUMENT, "runs": rows, "assumptions": assumptions})
+    assert ("~1.50 us" in text) == rough
+    assert "~-" not in text
 
 
 def test_csv_cells() -> None:

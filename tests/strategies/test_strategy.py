@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eptreplay.errors import UsageError
-from eptreplay.strategies import DEFER, MARK, NOTHING, NOW, Request, Strategy
+from eptreplay.strategies import DEFER, MARK, NOTHING, NOW, Strategy
 from eptreplay.strategies.decision import DECISIONS
 from eptreplay.strategies.registry import STRATEGIES
 from eptreplay.strategies.strategy import CHOICES
@@ -31,7 +31,7 @@ def complaint(**switches: Any) -> str:  # noqa: ANN401 (as above)
 def test_its_defaults_are_those_of_deferred() -> None:
     plain, deferred = Strategy(name="plain"), STRATEGIES["deferred"]
     for field in fields(Strategy):
-        if field.name not in {"name", "summary", "commit", "releases"}:
+        if field.name not in {"name", "summary", "commit", "dates", "releases", "plausible"}:
             assert getattr(plain, field.name) == getattr(deferred, field.name)
 
 
@@ -57,7 +57,7 @@ def test_yes_or_no_is_neither_a_number_nor_a_text(switch: str) -> None:
         assert complaint(**{switch: other}) == f"strategy mine: {switch} must be True or False"
 
 
-@pytest.mark.parametrize("field", ["summary", "commit", "releases"])
+@pytest.mark.parametrize("field", ["summary", "commit", "dates", "releases", "plausible"])
 def test_descriptions_are_texts(field: str) -> None:
     assert complaint(**{field: 4.7}) == f"strategy mine: {field} must be a text"
 
@@ -93,13 +93,5 @@ def test_decisions_are_numbered_as_they_are_listed() -> None:
 
 
 def test_only_handlers_that_invalidate_leave_vm_entry_alone() -> None:
-    assert [name for name, strategy in STRATEGIES.items() if not strategy.invalidates_at_entry] == ["eager"]
-
-
-def test_a_decision_function_may_broadcast_under_the_lock() -> None:
-    def decide(request: Request) -> int:
-        return request.default
-
-    assert STRATEGIES["vmenter"].broadcasts_under_lock
-    assert not STRATEGIES["deferred"].broadcasts_under_lock
-    assert Strategy(name="mine", decide=decide).broadcasts_under_lock
+    in_handlers = [name for name, strategy in STRATEGIES.items() if not strategy.invalidates_at_entry]
+    assert in_handlers == ["eager", "eager-no-misconfig", "deferred-free-list"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eptreplay.trace.p2m import FIELDS, KIND_NAMES, KINDS, MEMORY_EVENTS, NO_TABLE
 from eptreplay.xentrace.catalogue import EVENTS, class_of
+from eptreplay.xentrace.catalogue.extension import GLOBAL_MEMORY_TYPES, GLOBAL_RANGE
 from eptreplay.xentrace.encode import Trace
 from tests.compiled import COMPILED
 from tests.trace.made_recordings import busy_recording, dataset, tables
@@ -110,6 +111,9 @@ def expected_row(entry: Entry, xen: str) -> tuple[Any, ...]:
         column = FIELDS.get(name)
         if column and not (column == "p2m_dom" and entry.event.name in NO_TABLE):
             found[column] = value >> 12 if name == "gpa" else value
+    if entry.event.name == "P2M_GLOBAL_CHANGE":
+        found["gfn"] = found["gfn"] if entry.values["flags"] & GLOBAL_RANGE else None
+        found["p2mt"] = None if entry.values["flags"] & GLOBAL_MEMORY_TYPES else found["p2mt"]
     for column, highest in (("p2m_dom", 0x7FFF), ("order", 30), ("p2mt", 0xFF)):
         seen = found[column]
         if seen is not None and seen > highest:

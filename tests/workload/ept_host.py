@@ -41,11 +41,23 @@ class Host:
         self.tsc += 1000
         self.trace.add(name, tsc=self.tsc, **values)
 
-    def wrote(self, gfn: int, old: int, new: int, order: int = 0, mfn: int = 0x99, *, view: int = 0) -> None:
+    def wrote(
+        self, gfn: int, old: int, new: int, order: int = 0, mfn: int = 0x99, *, view: int = 0, flags: int = 0,
+        access: int = 7,
+    ) -> None:  # fmt: skip
         """Record a write, if that is something that this host does."""
         if self.patched:
-            kinds = {"old_type": old, "new_type": new}
-            self.timed("P2M_SET", gfn=gfn, mfn=mfn, order=order, domid=self.dom, view=view, access=7, **kinds)
+            kinds = {"old_type": old, "new_type": new, "flags": flags, "access": access}
+            self.timed("P2M_SET", gfn=gfn, mfn=mfn, order=order, domid=self.dom, view=view, **kinds)
+
+    def global_change(
+        self, new: int, *, first: int | None = None, last: int = NOWHERE, view: int = 0, memory: bool = False
+    ) -> None:
+        """Record that the type of all entries changes, or of a range; ``memory``: only their memory types."""
+        flags = (first is not None) | memory << 1
+        kinds = {"old_type": RAM_RW, "new_type": new, "flags": flags}
+        frames = {"first_gfn": first or 0, "last_gfn": last}
+        self.timed("P2M_GLOBAL_CHANGE", domid=self.dom, view=view, **kinds, **frames)
 
     def exit(self, reason: int, body: Callable[[], None] = lambda: None) -> None:
         """Record a VM exit, what follows it, and the entry after that."""

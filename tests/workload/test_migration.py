@@ -59,19 +59,42 @@ def test_it_is_a_workload(workload: Workload) -> None:
 
 
 def test_each_fault_of_the_source_is_one_hold_with_one_write(workload: Workload, counted: Counter[str]) -> None:
-    logdirty, spurious = (CAUSE_NUMBERS[name] for name in ("logdirty_fault", "spurious"))
+    logdirty, spurious, misconfig, logdirty_global = (
+        CAUSE_NUMBERS[name] for name in ("logdirty_fault", "spurious", "misconfig", "logdirty_global")
+    )
     own = workload.p2m_dom == SOURCE
     begins = (workload.op == s.HOLD_BEGIN) & own
     assert (begins & (workload.cause == logdirty)).sum() == counted["faults of d7"] == 7017
-    # No second hold from the NPF record behind it: the only other hold is that of the NPF without a write.
+    # No second hold from the NPF record behind it: the only other fault is that of the NPF without a write.
     assert (begins & (workload.cause == spurious)).sum() == counted["faults without a write"]
-    assert begins.sum() == counted["NPF"]
+    faults = begins & ~np.isin(workload.cause, (misconfig, logdirty_global))
+    assert faults.sum() == counted["NPF"]
     sets = sets_of(workload, SOURCE)
     assert sets.sum() == counted["writes of d7"]
     held, writes = np.unique(workload.hold[sets], return_counts=True)
     assert (writes == 1).all()
     assert set(held.tolist()) == set(workload.hold[begins & (workload.cause == logdirty)].tolist())
     assert set(workload.run_dom[sets].tolist()) == {SOURCE}
+
+
+def test_each_recalculation_is_one_hold_that_writes_nothing(workload: Workload) -> None:
+    mended = workload.op == s.MISCONFIG
+    assert set(workload.p2m_dom[mended].tolist()) == {SOURCE}
+    begins = (workload.op == s.HOLD_BEGIN) & (workload.cause == CAUSE_NUMBERS["misconfig"])
+    assert mended.sum() == begins.sum() == shares(workload)["recalculation"][0] == 2522
+    assert not np.isin(workload.hold[workload.op == s.SET], workload.hold[mended]).any()
+
+
+def test_log_dirty_operations_are_those_of_the_toolstack_on_the_source(workload: Workload) -> None:
+    """Switched on once; one clean for each round that found pages dirty."""
+    changes = (workload.op == s.GLOBAL_CHANGE) & (workload.origin == s.INFERRED)
+    assert set(workload.p2m_dom[changes].tolist()) == {SOURCE}
+    assert set(workload.run_dom[changes].tolist()) == {DOM0}
+    assert changes.sum() == 1 + (workload.op == s.LOGDIRTY_CLEAN).sum() == 5
+    first_fault = workload.t_ns[sets_of(workload, SOURCE)].min()
+    assert workload.t_ns[changes].min() < first_fault
+    depth = np.cumsum((workload.op == s.HOLD_BEGIN).astype(int) - (workload.op == s.HOLD_END))
+    assert (depth[changes] == 1).all()
 
 
 def test_most_writes_are_those_of_dom0_to_the_target(workload: Workload, counted: Counter[str]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eptreplay.workload import schema as s
-from eptreplay.workload.old_state import LEVELS, NONE, TABLE, earlier_types
+from eptreplay.workload.old_state import LEVELS, NONE, TABLE, earlier_writes
 from eptreplay.xentrace.encode import Trace
 from tests.workload.lowering import check, lowered, rows_of
 
@@ -22,36 +22,32 @@ WRITES = st.lists(
         st.integers(0, 2),
         st.sampled_from([0, 1, 511, 512, 513, (1 << 18) - 1, 1 << 18, (1 << 18) + 512, (1 << 64) - 1]),
         st.sampled_from(LEVELS),
-        st.integers(0, 15),
     ),
     max_size=60,
 )
 
 
-def slowly(writes: list[tuple[int, int, int, int]]) -> list[int]:
-    """Return what ``earlier_types`` should, with a dictionary of every entry that was ever written."""
-    entries: dict[tuple[int, int, int], tuple[int, int]] = {}
+def slowly(writes: list[tuple[int, int, int]]) -> list[int]:
+    """Return what ``earlier_writes`` should, with a dictionary of every entry that was ever written."""
+    entries: dict[tuple[int, int, int], int] = {}
     found = []
-    for number, (p2m, gfn, order, kind) in enumerate(writes):
-        around = [entries.get((p2m, level, gfn >> level), (-1, NONE)) for level in LEVELS if level >= order]
+    for number, (p2m, gfn, order) in enumerate(writes):
+        latest = max(entries.get((p2m, level, gfn >> level), NONE) for level in LEVELS if level >= order)
         within = [
             written
-            for (other, level, frame), (written, _) in entries.items()
+            for (other, level, frame), written in entries.items()
             if other == p2m and level < order and frame << level >> order == gfn >> order
         ]
-        latest, before = max(around)
-        found.append(TABLE if max(within, default=-1) > latest else before)
-        entries[p2m, order, gfn >> order] = number, kind
+        found.append(TABLE if max(within, default=NONE) > latest else latest)
+        entries[p2m, order, gfn >> order] = number
     return found
 
 
 @settings(max_examples=200)
 @given(WRITES)
-def test_the_latest_write_of_an_entry_or_around_it_tells(writes: list[tuple[int, int, int, int]]) -> None:
-    p2m, gfn, order, kind = ([write[i] for write in writes] for i in range(4))
-    found = earlier_types(
-        np.array(p2m, np.int64), np.array(gfn, np.uint64), np.array(order, np.int64), np.array(kind, np.int64)
-    )
+def test_the_latest_write_of_an_entry_or_around_it_tells(writes: list[tuple[int, int, int]]) -> None:
+    p2m, gfn, order = ([write[i] for write in writes] for i in range(3))
+    found = earlier_writes(np.array(p2m, np.int64), np.array(gfn, np.uint64), np.array(order, np.int64))
     assert found.tolist() == slowly(writes)
 
 

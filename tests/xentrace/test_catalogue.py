@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eptreplay.causes import CAUSES
 from eptreplay.errors import UsageError
-from eptreplay.xentrace.catalogue import CLASSES, EVENTS, by_id, by_name, class_of
+from eptreplay.xentrace.catalogue import CLASSES, EVENTS, by_id, by_name, class_of, extension
 from eptreplay.xentrace.catalogue.event import Event, release
 from eptreplay.xentrace.catalogue.extension import EVENTS as EXTENSION
 from eptreplay.xentrace.catalogue.layout import MAX_WORDS, Layout
@@ -86,6 +86,53 @@ def test_extension_events_stand_in_their_fixed_order() -> None:
     assert all(e.timed and e.ept for e in EXTENSION)
     assert CAUSES.index("logdirty_fault") == 0
     assert CAUSES.index("other") == 13
+
+
+def test_payloads_of_extension_events_are_final() -> None:
+    """Recordings of patched hosts stay readable only if no word ever moves."""
+    p2m = "domid:u16 view:u16"
+    assert {event.name: tuple(layout.text for layout in event.layouts) for event in EXTENSION} == {
+        "P2M_HOLD_BEGIN": (f"{p2m} cause",),
+        "P2M_HOLD_END": (p2m,),
+        "P2M_SET": (f"gfn:u64 mfn:u64 old_type:u8 new_type:u8 order:u8 flags:u8 {p2m} access",),
+        "P2M_GLOBAL_CHANGE": (f"{p2m} old_type:u8 new_type:u8 flags:u16 first_gfn:u64 last_gfn:u64",),
+        "PT_PAGE_FREE": (f"{p2m} level mfn:u64",),
+        "PAGE_FREE": ("mfn:u64 domid:u16 order:u16",),
+        "PAGE_ALLOC": ("mfn:u64 domid:u16 order:u16",),
+        "POD_CACHE_ADD": ("mfn:u64 domid:u16 order:u16",),
+        "FOREIGN_LOOKUP": ("gfn:u64 count domid:u16 preemptible:u16",),
+        "PML_DRAIN": ("domid:u16 vcpu:u16 count",),
+        "LOGDIRTY_CLEAN_BEGIN": ("domid:u16 op:u16",),
+        "LOGDIRTY_CLEAN_END": ("domid:u16 op:u16",),
+        "DOMAIN_PAUSE": ("domid:u16 reserved:u16",),
+        "DOMAIN_UNPAUSE": ("domid:u16 reserved:u16",),
+        "BCAST_BEGIN": (f"{p2m} targets",),
+        "BCAST_END": (p2m,),
+        "INVEPT": (f"{p2m} type",),
+    }
+
+
+def test_extension_events_say_where_their_trace_points_belong_and_no_others_do() -> None:
+    assert all(event.where and event.when for event in EXTENSION)
+    assert not any(event.where or event.when for event in EVENTS if event not in EXTENSION)
+    assert all(re.search(r"\w+\(\).* in (arch|common|hvm|mm)/[\w/-]+\.[ch]\b", event.where) for event in EXTENSION)
+    assert set(extension.CAUSE_SITES) == set(CAUSES)
+
+
+def test_every_field_of_an_extension_event_has_a_meaning() -> None:
+    names = {(event.name, field.name) for event in EXTENSION for layout in event.layouts for field in layout.fields}
+    assert all(extension.about_field(*pair) for pair in names)
+    assert set(extension.FIELDS) <= {field for _, field in names} | {f"{event}.{field}" for event, field in names}
+
+
+def test_numbers_in_extension_events_do_not_change() -> None:
+    assert (extension.HOST_VIEW, extension.ALTP2M_VIEWS, extension.NESTED_VIEWS) == (0, 1, 256)
+    flags = ("SET_OLD_PRESENT", "SET_SPLIT", "SET_TABLE_REPLACED", "SET_OLD_ABSENT")
+    assert [getattr(extension, name) for name in flags] == [1, 2, 4, 8]
+    assert (extension.GLOBAL_RANGE, extension.GLOBAL_MEMORY_TYPES) == (1, 2)
+    assert (extension.CLEAN, extension.PEEK, extension.SCAN_VRAM) == (0, 1, 2)
+    assert (extension.INVEPT_SINGLE, extension.INVEPT_ALL) == (1, 2)
+    assert extension.LEVEL_UNKNOWN == (1 << 32) - 1
 
 
 def test_every_runstate_change_has_its_id() -> None:

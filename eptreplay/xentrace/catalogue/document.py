@@ -8,7 +8,7 @@ from eptreplay.xentrace.catalogue import EVENTS, class_of
 
 
 def catalogue_document() -> dict[str, Any]:
-    """Return ``{"schema": 1, "events": [...]}``: per event id, name, class, layouts, meaning."""
+    """Return ``{"schema": 1, "events": [...]}``: per event id, name, class, layouts, meaning, trace point."""
     return {
         "schema": 1,
         "events": [
@@ -21,6 +21,8 @@ def catalogue_document() -> dict[str, Any]:
                 "since": event.since,
                 "until": event.until,
                 "about": event.about,
+                "where": event.where or None,
+                "when": event.when or None,
                 "layouts": [
                     {
                         "since": layout.since,

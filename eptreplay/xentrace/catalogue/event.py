@@ -19,7 +19,8 @@ class Event:
     ``timed``: True if Xen writes the record with a TSC, False if without, None if either occurs.
     ``payload``: the layout since the first release, or a mapping from release to layout; one release may have several
     alternative layouts (a tuple) where call sites differ.
-    ``ept``: kept by ``ingest --events ept``. ``until``: the first release that no longer emits it.
+    ``ept``: kept by ``ingest --events ept``. ``until``: the first release that no longer emits it. ``where``, ``when``:
+    of an event that no Xen writes, the function that its trace point belongs into, and what it stands before or behind.
     """
 
     id: int
@@ -30,6 +31,8 @@ class Event:
     ept: bool = False
     since: str = FIRST_RELEASE
     until: str | None = None
+    where: str = ""
+    when: str = ""
 
     @cached_property
     def layouts(self) -> tuple[Layout, ...]:

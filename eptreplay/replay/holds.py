@@ -1,0 +1,110 @@
+"""Holds of p2m locks: asking for one, having it, releasing it; and the holds that a PML drain is cut into."""
+
+from __future__ import annotations
+
+from eptreplay.jit import part
+from eptreplay.machine import fields as f
+from eptreplay.machine.locks import hand_on, take_or_queue
+from eptreplay.replay import program as p
+from eptreplay.replay import tally as y
+from eptreplay.replay.broadcasts import intend
+from eptreplay.replay.host import Host, begin_gap, settle
+
+
+@part
+def begin_hold(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
+    """Ask for a p2m lock, unless it is held already."""
+    cpu = h.cpu
+    n, hold = w.arg[row], w.item[row]
+    depth = cpu[c, f.DEPTH]
+    recursive = h.lock[1 + n, f.OWNER] == c
+    h.stack[c, depth, 0] = n
+    h.stack[c, depth, 1] = f.NONE if recursive else hold
+    cpu[c, f.DEPTH] = depth + 1
+    if recursive:
+        begin_gap(h, w, c, now)
+        return
+    t.hold[hold, y.H_REQUEST] = now
+    take_or_queue(cpu, h.lock, h.cost, 1 + n, c, now, f.ACQUIRE)
+
+
+@part
+def has_acquired(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Begin the hold that was asked for last, with nothing owed and nothing done."""
+    depth = h.cpu[c, f.DEPTH] - 1
+    n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
+    h.p2m[n, f.HOLD] = hold
+    h.p2m[n, f.SYNCED] = 0
+    t.hold[hold, y.H_ACQUIRE] = now
+
+
+@part
+def end_hold(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
+    """Release a p2m lock; a broadcast that is owed comes after that (09fc40ed30)."""
+    cpu = h.cpu
+    cpu[c, f.DEPTH] -= 1
+    depth = cpu[c, f.DEPTH]
+    n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
+    if hold == f.NONE:
+        begin_gap(h, w, c, now)
+    elif _release(h, t, w, c, n, hold, now):
+        intend(h, c, n, h.p2m[n, f.OWED_CAUSE], hold, f.END_HOLD)
+        cpu[c, f.PHASE] = f.REQUEST
+    else:
+        begin_gap(h, w, c, now)
+
+
+@part
+def _release(h: Host, t: y.Tally, w: p.Program, c: int, n: int, hold: int, now: int) -> bool:
+    """Release a lock and end its hold, unless a broadcast is still owed; tells whether it is."""
+    dom, cause = h.p2m[n, f.P_DOMAIN], t.hold[hold, y.H_CAUSE]
+    t.hold[hold, y.H_RELEASE] = now
+    t.hold[hold, y.H_END] = now
+    t.hold[hold, y.H_DONE] = 1
+    t.measure[dom, cause, y.HOLDS] += 1
+    t.measure[dom, cause, y.HOLD_NS] += now - t.hold[hold, y.H_ACQUIRE]
+    owed = bool(h.p2m[n, f.OWED])
+    h.p2m[n, f.OWED] = 0
+    h.p2m[n, f.PENDING] = 0
+    h.p2m[n, f.HOLD] = f.NONE
+    heir = hand_on(h.cpu, h.lock, h.cost, h.topology, 1 + n, c, now)
+    if heir >= 0:
+        settle(h, t, w, heir, now)
+    return owed
+
+
+@part
+def is_cut(h: Host, t: y.Tally, w: p.Program, c: int) -> bool:
+    """Tell whether the write that has ended is a hold of its own, and another one follows: a PML drain (060e9ab6e4).
+
+    Only the outermost hold of a pCPU is cut.
+    """
+    cpu = h.cpu
+    if not h.how[f.HOLD_PER_WRITE] or cpu[c, f.DEPTH] != 1:
+        return False
+    n, hold, row = h.stack[c, 0, 0], h.stack[c, 0, 1], cpu[c, f.PC]
+    if t.hold[hold, y.H_CAUSE] != p.PML or w.op[row - 1] & p.OP != p.SET:
+        return False
+    if cpu[c, f.REPEATS] > 0:
+        return True
+    return bool(row < cpu[c, f.LAST]) and w.op[row] & p.OP == p.SET and bool(w.arg[row] == n)
+
+
+@part
+def cut(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
+    """Release the lock between two writes, have broadcast what is owed, and ask for the lock again."""
+    n, hold = h.stack[c, 0, 0], h.stack[c, 0, 1]
+    if _release(h, t, w, c, n, hold, now):
+        intend(h, c, n, h.p2m[n, f.OWED_CAUSE], hold, f.NEXT_HOLD)
+        h.cpu[c, f.PHASE] = f.REQUEST
+    else:
+        ask_again(h, t, c, now)
+
+
+@part
+def ask_again(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Ask for the lock of the next hold that a drain is cut into; it has the next number."""
+    n = h.stack[c, 0, 0]
+    h.stack[c, 0, 1] += 1
+    t.hold[h.stack[c, 0, 1], y.H_REQUEST] = now
+    take_or_queue(h.cpu, h.lock, h.cost, 1 + n, c, now, f.ACQUIRE)

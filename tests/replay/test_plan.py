@@ -1,0 +1,127 @@
+"""What rows a command line asks for, in which order, and what they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eptreplay.errors import UsageError
+from eptreplay.replay import plan as module
+from eptreplay.replay.plan import DEFAULT_PRESETS, Plan, plan
+from eptreplay.strategies.presets import PRESETS
+
+
+def rows(wanted: Plan) -> list[tuple[str | None, str, str, str, int]]:
+    """Return what tells the rows of a plan apart."""
+    found = [run for run, _ in wanted.runs]
+    assert [run.number for run in found] == list(range(len(found)))
+    return [(run.preset, run.strategy.name, run.lock, run.profile, run.seed) for run in found]
+
+
+def test_by_default_three_releases_are_compared() -> None:
+    assert rows(plan()) == [
+        ("xen-4.6", "eager", "queue", "two-socket", 0),
+        ("xen-4.7", "deferred", "queue", "two-socket", 0),
+        ("xen-4.22", "deferred-2026", "queue", "two-socket", 0),
+    ]
+    assert plan().labels == list(DEFAULT_PRESETS)
+
+
+def test_whoever_names_something_gets_nothing_else() -> None:
+    assert plan(["eager"]).labels == ["eager"]
+    assert plan(presets=["xen-4.7"]).labels == ["xen-4.7"]
+
+
+def test_strategies_come_before_presets_and_seeds_are_the_fastest() -> None:
+    wanted = plan(["vmenter", "eager"], ["xen-4.7", "xen-4.6"], profiles=["zero", "two-socket"], seed=3, seeds=2)
+    found = rows(wanted)
+    assert wanted.labels == ["vmenter", "eager", "xen-4.7", "xen-4.6"]
+    assert [(preset, strategy) for preset, strategy, *_ in found[::4]] == [
+        (None, "vmenter"), (None, "eager"), ("xen-4.7", "deferred"), ("xen-4.6", "eager")
+    ]  # fmt: skip
+    assert [(profile, seed) for *_, profile, seed in found[:4]] == [
+        ("zero", 3), ("zero", 4), ("two-socket", 3), ("two-socket", 4)
+    ]  # fmt: skip
+
+
+def test_a_strategy_may_stand_beside_the_preset_that_has_it() -> None:
+    assert [row[:2] for row in rows(plan(["eager"], ["xen-4.6"]))] == [(None, "eager"), ("xen-4.6", "eager")]
+
+
+def test_all_is_every_strategy_and_no_preset() -> None:
+    assert not {preset for preset, *_ in rows(plan(["all"]))} - {None}
+    assert len(plan(["all"], ["xen-4.22"]).labels) == len(plan(["all"]).labels) + 1
+
+
+# Locks: only one is modelled yet, so the others are made up here.
+
+
+def test_a_lock_that_is_not_modelled_is_replaced_and_that_is_said() -> None:
+    assert plan(presets=["xen-4.6", "xen-4.22"]).presets == (
+        "xen-4.6: eager, lock queue in place of unfair, which is not modelled yet",
+        "xen-4.22: deferred-2026, lock queue in place of percpu, which is not modelled yet",
+    )
+    assert plan(["eager"]).presets == ()
+
+
+def test_a_lock_that_is_given_replaces_that_of_a_preset() -> None:
+    wanted = plan(presets=["xen-4.6"], locks=["queue"])
+    assert [row[2] for row in rows(wanted)] == ["queue"]
+    assert wanted.presets == ("xen-4.6: eager, lock queue in place of unfair, as --lock says",)
+
+
+def test_a_preset_brings_its_own_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCKS", ("queue", "unfair", "percpu"))
+    wanted = plan(["eager"], ["xen-4.6", "xen-4.7"])
+    assert [row[2] for row in rows(wanted)] == wanted.locks == ["queue", "unfair", "percpu"]
+    assert wanted.presets == ("xen-4.6: eager, lock unfair", "xen-4.7: deferred, lock percpu")
+    given = plan(["eager"], ["xen-4.6"], locks=["percpu", "queue", "percpu"])
+    assert [(row[0], row[2]) for row in rows(given)] == [
+        (None, "percpu"), (None, "queue"), ("xen-4.6", "percpu"), ("xen-4.6", "queue")
+    ]  # fmt: skip
+    assert given.presets == ("xen-4.6: eager, lock percpu, queue in place of unfair, as --lock says",)
+    assert plan(presets=["xen-4.7"], locks=["percpu"]).presets == ("xen-4.7: deferred, lock percpu",)
+
+
+# Errors.
+
+
+def own(folder: Path, name: str, **switches: str) -> str:
+    """Write a strategy of a user's, and return what to call it."""
+    given = "".join(f", {switch}={value!r}" for switch, value in switches.items())
+    path = folder / "mine.py"
+    path.write_text(f"from eptreplay.strategies import Strategy\nMINE = Strategy(name={name!r}{given})\n")
+    return f"{path}:MINE"
+
+
+def test_no_strategy_may_be_called_like_a_preset_beside_it(tmp_path: Path) -> None:
+    mine = own(tmp_path, "xen-4.6")
+    assert plan([mine]).labels == ["xen-4.6"]
+    with pytest.raises(UsageError, match=r"^-s xen-4\.6: there is a preset of that name, too; each row of a result"):
+        plan([mine], ["xen-4.6"])
+
+
+def test_strategies_that_cannot_be_replayed_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="call_lock 'lockless' is not modelled yet"):
+        plan([own(tmp_path, "mine", call_lock="lockless")])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"presets": ["xen-4.8"]}, "--preset xen-4.8: expected one of "),
+        ({"presets": ["xen-4.7", "xen-4.7"]}, "--preset xen-4.7: named twice"),
+        ({"strategies": ["eager", "eager"]}, "-s eager: named twice"),
+        ({"presets": ["xen-4.6"], "locks": ["unfair"]}, "--lock unfair: expected one of queue"),
+    ],
+)
+def test_wrong_usage_is_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(**options)
+    assert str(caught.value).startswith(message)
+
+
+def test_every_preset_can_be_planned() -> None:
+    assert plan(presets=list(PRESETS)).labels == list(PRESETS)
