@@ -238,7 +238,7 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
 
 
 NOT_MODELLED = (
-    "of guests that were there before the recording only what it tells of is known of their entries: so of ept_stores",
+    "entries from before the recording are known only where it tells of them, and ept_stores counts only those",
     "nothing reacts to time or staleness: a guest writes no less, and a stale entry causes no further fault",
 )
 """What this version's replay leaves out, in every result."""

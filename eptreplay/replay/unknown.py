@@ -74,6 +74,13 @@ GAPS = (
     Gap(
         "VMENTER",
         lambda facts: not facts.has_vm_entries,
+        (),
+        lambda strategy: strategy.sync_misconfig,
+        "without VM exits EPT_MISCONFIG is invisible, so that broadcasts of strategies that send one there are too few",
+    ),
+    Gap(
+        "VMENTER",
+        lambda facts: not facts.has_vm_entries,
         ("invepts", "guest_stolen_ns"),
         lambda strategy: strategy.invalidates_at_entry,
         "nor INVEPTs of strategies that invalidate before a VM entry, and what these take from guests",

@@ -107,7 +107,7 @@ def _stolen(rows: Draft, t_ns: NDArray[np.int64], when: NDArray[np.int64]) -> Pa
     # Entries that got a page were there before, whether their making was recorded or not: the lowest number is none.
     lowest = np.minimum.reduceat(np.minimum(waiting, waiting + change), first) if first.size else waiting
     waiting -= np.repeat(lowest, np.diff(np.append(first, p2m.size)))
-    taken = (rows["cause"][sets] == DECREASE) & (new == INVALID) & (rows["old_present"][sets] == 1) & (waiting > 0)
+    taken = (rows["cause"][sets] == DECREASE) & (new == INVALID) & (rows["old_present"][sets] != 0) & (waiting > 0)
     told = rows["p2m_dom"][(rows["op"] == s.POD_RECLAIM) & (rows["origin"] == s.FROM_RECORD)]
     taken &= ~np.isin(rows["p2m_dom"][sets], told)
     at = np.sort(sets[taken])
@@ -158,13 +158,15 @@ def _unseen(rows: Draft, t_ns: NDArray[np.int64]) -> Part:
     place = np.array(
         [b + np.searchsorted(t_ns[b:e], t) for b, e, t in zip(begin, end, unseen.t_ns, strict=True)], np.int64
     )
+    # A pCPU that is in its guest then has to leave it first.
     here = np.minimum(place, size - 1)
-    # A VM exit at that time comes first.
-    place = place + ((place < end) & (rows["op"][here] == s.VMEXIT) & (t_ns[here] == unseen.t_ns))
+    exits = (place < end) & (rows["op"][here] == s.VMEXIT) & (t_ns[here] <= unseen.not_after_ns)
+    when = np.where(exits, t_ns[here], unseen.t_ns)
+    place = place + exits
     here = np.minimum(place, size - 1)
     within = (place < end) & ((rows["depth"][here] > 0) | (rows["op"][here] == s.HOLD_END))
-    place = np.where(within, rows["outer_begin"][np.minimum(place, size - 1)], place)
-    when = np.where(place < end, np.minimum(unseen.t_ns, t_ns[np.minimum(place, size - 1)]), unseen.t_ns)
+    place = np.where(within, rows["outer_begin"][here], place)
+    when = np.where(place < end, np.minimum(when, t_ns[np.minimum(place, size - 1)]), when)
     # A clean is announced by a row of its own; switching log-dirty on is no more than the change.
     lengths = np.where(unseen.op == s.LOGDIRTY_CLEAN, len(CHANGE) + 1, len(CHANGE))
     each = np.repeat(np.arange(lengths.size), lengths)

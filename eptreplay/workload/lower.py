@@ -15,6 +15,7 @@ from eptreplay.p2m_types import (
     GRANT_MAP_RW,
     INVALID,
     MAP_FOREIGN,
+    POPULATE_ON_DEMAND,
     PRESENT,
     RAM_RW,
     RWX,
@@ -34,7 +35,7 @@ from eptreplay.workload.fold import Folding, fold
 from eptreplay.workload.holds import add_operations
 from eptreplay.workload.letters import spell
 from eptreplay.workload.old_state import NONE, TABLE, earlier_writes
-from eptreplay.workload.recalculations import leave_to_npt
+from eptreplay.workload.recalculations import sort_out
 from eptreplay.workload.scheduling import add_scheduling
 from eptreplay.workload.times import slot_times, to_ns
 from eptreplay.workload.toolstack import add_toolstack
@@ -75,7 +76,7 @@ def lower_records(records: r.Records, manifest: dict[str, Any], paths: str = PAT
     _find_old_states(records, rows, t_ns if has_times else records.rank[rows["at"]], created)
     rows, t_ns = with_additions(records, rows, t_ns, has_times=has_times)
     when = t_ns if has_times else records.rank[rows["at"]]
-    leave_to_npt(rows, when)
+    sort_out(rows, when)
     rows, t_ns = _with_edges(rows, t_ns, find_edges(rows, when, _wakes(records, rows)))
     first = first_of_pcpu(rows["pcpu"])
     gap = np.diff(t_ns, prepend=0)
@@ -241,7 +242,10 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
     known[by_earlier] = s.EARLIER
     # Memory that a domain gives back is memory that it has, unless something says otherwise.
     decrease = rows["cause"][sets] == rule.CAUSE_NUMBERS["decrease"]
-    given_back = (known < 0) & decrease & (rows["new_type"][sets] == INVALID)
+    # Who has entries that wait for a page gives those back as well.
+    p2m = _p2ms(rows, sets)
+    waits = np.unique(p2m[(rows["new_type"][sets] == POPULATE_ON_DEMAND) | (old_type == POPULATE_ON_DEMAND)])
+    given_back = (known < 0) & decrease & (rows["new_type"][sets] == INVALID) & ~np.isin(p2m, waits)
     old_type[given_back], known[given_back] = RAM_RW, s.BY_CAUSE
     fresh = np.zeros(sets.size, np.bool_)
     for dom, birth in created.items():
@@ -258,8 +262,13 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
 
 
 def _earlier_writes(rows: Draft, sets: NDArray[np.int64]) -> NDArray[np.int64]:
-    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
-    return earlier_writes(p2m, rows["gfn"][sets], rows["order"][sets].astype(np.int64))
+    return earlier_writes(_p2ms(rows, sets), rows["gfn"][sets], rows["order"][sets].astype(np.int64))
+
+
+def _p2ms(rows: Draft, sets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the p2m that each write is to, domain and view in one number."""
+    p2m: NDArray[np.int64] = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
+    return p2m
 
 
 def _refine_causes(rows: Draft, sets: NDArray[np.int64]) -> None:

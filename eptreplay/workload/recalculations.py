@@ -10,10 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.causes import CAUSES
 from eptreplay.workload import records as r
 from eptreplay.workload import schema as s
 from eptreplay.workload.draft import Draft
 from eptreplay.workload.fold import Folding
+
+LOGDIRTY_FAULT = CAUSES.index("logdirty_fault")
 
 REGION_ORDER = 9
 """One exit for EPT_MISCONFIG mends all entries of 2^9 pages."""
@@ -56,20 +59,62 @@ def _stays(records: r.Records) -> NDArray[np.int64]:
     return stay
 
 
-def leave_to_npt(rows: Draft, when: NDArray[np.int64]) -> None:
-    """Give count 0 to those recalculations that EPT would not have had: their 2 MiB were mended since the last change.
+def sort_out(rows: Draft, when: NDArray[np.int64]) -> None:
+    """Tell the recalculations that EPT would have had as exits from those that only NPT has, which get count 0.
 
-    ``when`` orders the rows of different pCPUs.
+    EPT has one exit for each 2 MiB that the guest touches after a change. The first that is known of it is a
+    recalculation, or a log-dirty fault: then an earlier recalculation whose frame is unknown must have been that exit,
+    and the latest one of the pCPU, or else of any, is taken for it. ``when`` orders the rows of different pCPUs.
     """
-    mended = np.flatnonzero((rows["op"] == s.MISCONFIG) & (rows["gfn"] != s.NO_GFN))
+    mended, faults = _of_frames(rows, rows["op"] == s.MISCONFIG), _of_frames(rows, _are_logdirty_faults(rows))
     changes = np.flatnonzero((rows["op"] == s.GLOBAL_CHANGE) & (rows["last_gfn"] == s.NO_GFN))
-    for dom in np.unique(rows["p2m_dom"][mended]).tolist():
-        own = mended[rows["p2m_dom"][mended] == dom]
-        epochs = np.sort(when[changes[rows["p2m_dom"][changes] == dom]])
-        epoch = np.searchsorted(epochs, when[own], side="right")
-        region = rows["gfn"][own] >> np.uint64(REGION_ORDER)
-        order = np.lexsort((own, when[own], region, epoch))
-        own, epoch, region = own[order], epoch[order], region[order]
-        again = np.zeros(own.size, np.bool_)
-        again[1:] = (epoch[1:] == epoch[:-1]) & (region[1:] == region[:-1])
-        rows["count"][own[again]] = 0
+    unknown = np.flatnonzero((rows["op"] == s.MISCONFIG) & (rows["old_known"] == s.ASSUMED))
+    for dom in np.unique(rows["p2m_dom"][np.concatenate([mended, unknown])]).tolist():
+        own, hit, doubtful, since = (at[rows["p2m_dom"][at] == dom] for at in (mended, faults, unknown, changes))
+        known = np.concatenate([own, hit])
+        epochs = np.sort(when[since])
+        epoch = np.searchsorted(epochs, when[known], side="right")
+        region = rows["gfn"][known] >> np.uint64(REGION_ORDER)
+        order = np.lexsort((known, when[known], region, epoch))
+        known, epoch, region = known[order], epoch[order], region[order]
+        first = np.ones(known.size, np.bool_)
+        first[1:] = (epoch[1:] != epoch[:-1]) | (region[1:] != region[:-1])
+        is_exit = rows["op"][known] == s.MISCONFIG
+        rows["count"][known[~first & is_exit]] = 0
+        lacking = known[first & ~is_exit]
+        when_of = np.searchsorted(epochs, when[doubtful], side="right")
+        for exit_, fault in _exits_before(rows, when, epochs, lacking, doubtful, when_of):
+            rows["gfn"][exit_], rows["old_known"][exit_] = rows["gfn"][fault], s.BY_CAUSE
+
+
+def _of_frames(rows: Draft, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.flatnonzero(chosen & (rows["gfn"] != s.NO_GFN))
+
+
+def _are_logdirty_faults(rows: Draft) -> NDArray[np.bool_]:
+    chosen: NDArray[np.bool_] = (rows["op"] == s.SET) & (rows["cause"] == LOGDIRTY_FAULT)
+    return chosen
+
+
+def _exits_before(
+    rows: Draft, when: NDArray[np.int64], epochs: NDArray[np.int64], faults: NDArray[np.int64],
+    doubtful: NDArray[np.int64], epoch_of: NDArray[np.int64],
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Return pairs of a recalculation and the fault that it must have preceded, each of both at most once."""
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    for whose in (rows["pcpu"], np.zeros_like(rows["pcpu"])):
+        stacks: dict[tuple[int, int], list[int]] = {}
+        done = {fault for _, fault in pairs}
+        events = [(int(when[at]), int(at), int(epoch)) for at, epoch in zip(doubtful, epoch_of, strict=True)]
+        events += [(int(when[at]), int(at), -1) for at in faults]
+        for time, at, epoch in sorted(events):
+            if epoch >= 0:
+                if at not in taken:
+                    stacks.setdefault((int(whose[at]), epoch), []).append(at)
+            elif at not in done:
+                now = int(np.searchsorted(epochs, time, side="right"))
+                if stack := stacks.get((int(whose[at]), now)):
+                    pairs.append((stack.pop(), at))
+                    taken.add(pairs[-1][0])
+    return pairs

@@ -8,6 +8,7 @@ A page that is recalculated, or faults for log-dirty, for a second time was clea
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 CPU_CHANGE, RUNSTATE_CHANGE = 0x1F003, 0x21001
 VMENTRY, VMEXIT, VMEXIT64 = 0x81001, 0x81002, 0x81102
-NPF, SET_P2M_ENTRY = 0x82021, 0x10F004
+NPF, SET_P2M_ENTRY, POD_POPULATE, POD_ZERO_RECLAIM = 0x82021, 0x10F004, 0x10F010, 0x10F011
 NESTED_PAGE_FAULT, RAM_RW, RUNNING = 0x400, 0, 0
 PAGES_OF_A_REGION = 512
 
@@ -47,41 +48,61 @@ def records(data: bytes) -> Iterator[Record]:
 
 @dataclass
 class Fault:
-    """A nested page fault: when and where, what it wrote first, and whether there was anything but VM entry in it."""
+    """A nested page fault: when the VM exit was and when the entry after it, where, and what was written first.
 
-    tsc: int
+    ``silent``: nothing but the VM entry followed; ``on_demand``: pages were populated or taken back; ``page``: that it
+    was about, as far as that is known.
+    """
+
+    exit: int
     pcpu: int
+    entry: int = -1
     written: list[tuple[int, int]] = field(default_factory=list)
     silent: bool = True
-    entered: bool = False
+    on_demand: bool = False
     page: int | None = None
+
+    @property
+    def tsc(self) -> int:
+        """When it was: a write lies between exit and entry, a recalculation counts as of the exit."""
+        return self.exit if self.silent else (self.exit + self.entry) // 2
 
 
 @dataclass
 class Recalculations:
-    """``pages``: when each recovered one was, and of which page; ``unknown``: how many others there are."""
+    """``known`` and ``unknown``: recalculations whose page is told by the fault that follows, and the others.
 
-    pages: list[tuple[int, int]] = field(default_factory=list)
-    unknown: int = 0
-    cleans: int = 0
-    mended_before: int = 0
+    ``of_npt``: how many of the known ones EPT would not have had; ``taken``: how many of the unknown ones must have
+    been about the page of a log-dirty fault.
+    """
+
+    known: list[int]
+    unknown: int
+    cleans: int
+    of_npt: int
+    taken: int
 
 
 def find(data: bytes) -> Recalculations:
-    """Return the recalculations of a recording in which one guest runs."""
+    """Return the recalculations of a recording in which one guest runs, and nobody knows when the toolstack does."""
     faults = _faults(data)
-    found = Recalculations()
-    for fault in faults:
-        if fault.silent and fault.entered:
-            if fault.page is None:
-                found.unknown += 1
-            else:
-                found.pages.append((fault.tsc, fault.page))
-    _count_cleans(faults, found)
-    return found
+    recalculated = [x for x in faults if x.silent and x.entry >= 0]
+    told = sorted((x for x in faults if x.page is not None), key=lambda x: x.tsc)
+    doubtful = [x for x in recalculated if x.page is None]
+    first = min(record.tsc for record in records(data) if record.tsc)
+    changes = [(first, told[0].tsc), *_cleans(told)] if told else []
+    epochs = [high for _, high in changes]
+    of_npt, lacking = _exits_of_ept(told, epochs)
+    return Recalculations(
+        [x.page for x in recalculated if x.page is not None],
+        len(doubtful),
+        len(changes[1:]),
+        of_npt,
+        _taken(lacking, doubtful, epochs),
+    )
 
 
-def _faults(data: bytes) -> list[Fault]:  # noqa: C901 (one branch for each kind of record)
+def _faults(data: bytes) -> list[Fault]:  # noqa: C901, PLR0912 (one branch for each kind of record)
     """Return the nested page faults, each with the page that its instruction wrote to, as far as that is known."""
     faults: list[Fault] = []
     current: dict[int, Fault | None] = defaultdict(lambda: None)
@@ -104,13 +125,15 @@ def _faults(data: bytes) -> list[Fault]:  # noqa: C901 (one branch for each kind
         elif now is None:
             continue
         elif event == VMENTRY:
-            now.entered, current[pcpu] = True, None
+            now.entry, current[pcpu] = tsc, None
             if now.silent:
                 at_instruction[pcpu].append(now)
             else:
                 _tell(at_instruction.pop(pcpu, []), now)
         elif event == NPF:
             now.silent = False
+        elif event in (POD_POPULATE, POD_ZERO_RECLAIM):
+            now.silent, now.on_demand = False, True
         elif event == SET_P2M_ENTRY:
             now.written.append((words[0] | words[1] << 32, words[4]))
             now.silent = False
@@ -120,24 +143,59 @@ def _faults(data: bytes) -> list[Fault]:  # noqa: C901 (one branch for each kind
 def _tell(silent: list[Fault], fault: Fault) -> None:
     """Let the page of a log-dirty fault be that of the recalculation directly before it."""
     match fault.written:
-        case [(page, kind)] if kind == RAM_RW:
+        case [(page, kind)] if kind == RAM_RW and not fault.on_demand:
             fault.page = page
             if silent:
                 silent[-1].page = page
 
 
-def _count_cleans(faults: list[Fault], found: Recalculations) -> None:
-    """Clean as late, and as seldom, as explains that pages fault again; count what EPT had mended since the last."""
+def _cleans(told: list[Fault]) -> list[tuple[int, int]]:
+    """Return the fewest times between which pages were cleaned: each was between a write and the next of its page."""
     written: dict[int, int] = {}
-    mended: set[int] = set()
-    last_clean = -1
-    for fault in sorted((x for x in faults if x.page is not None), key=lambda x: x.tsc):
+    between: list[tuple[int, int]] = []
+    for fault in told:
         page = fault.page or 0
-        if last_clean < 0 or written.get(page, -1) >= last_clean:
-            found.cleans += last_clean >= 0
-            last_clean, mended = fault.tsc, set()
-        if fault.silent:
-            found.mended_before += page // PAGES_OF_A_REGION in mended
-            mended.add(page // PAGES_OF_A_REGION)
-        else:
+        if page in written:
+            between.append((written.pop(page), fault.tsc))
+        if not fault.silent:
             written[page] = fault.tsc
+    chosen: list[tuple[int, int]] = []
+    for low, high in sorted(between, key=lambda x: x[1]):
+        if not chosen or low >= chosen[-1][1]:
+            chosen.append((low, high))
+        else:
+            chosen[-1] = (max(low, chosen[-1][0]), chosen[-1][1])
+    return chosen
+
+
+def _exits_of_ept(told: list[Fault], epochs: list[int]) -> tuple[int, list[Fault]]:
+    """Return how many known recalculations EPT would not have had, and the faults that lack one."""
+    of_npt, lacking = 0, []
+    mended: set[tuple[int, int]] = set()
+    for fault in told:
+        region = bisect_right(epochs, fault.tsc), (fault.page or 0) // PAGES_OF_A_REGION
+        if region in mended:
+            of_npt += fault.silent
+        elif not fault.silent:
+            lacking.append(fault)
+        mended.add(region)
+    return of_npt, lacking
+
+
+def _taken(lacking: list[Fault], doubtful: list[Fault], epochs: list[int]) -> int:
+    """Count faults before which there was an unknown recalculation since the last clean: one of that pCPU, or of any.
+
+    Each is the latest that is left.
+    """
+    left, taken = list(doubtful), 0
+    for same_pcpu in (True, False):
+        found = []
+        for fault in lacking:
+            since = max((t for t in epochs if t <= fault.tsc), default=0)
+            able = [x for x in left if since <= x.tsc < fault.tsc and (x.pcpu == fault.pcpu or not same_pcpu)]
+            if able:
+                left.remove(max(able, key=lambda x: x.tsc))
+                found.append(fault)
+        taken += len(found)
+        lacking = [fault for fault in lacking if fault not in found]
+    return taken

@@ -39,7 +39,7 @@ def test_exported_tables_hold_what_the_result_holds(result: Path, tmp_path: Path
         assert rows.columns == original.columns
         assert rows.height == original.height
     runs = pl.read_csv(tmp_path / "csv" / "runs.csv")
-    assert runs["broadcasts"].to_list() == [1403, 1287, 1287]
+    assert runs["broadcasts"].to_list() == [1464, 1287, 1287]
     assert runs["ipis"].null_count() == 3
 
 

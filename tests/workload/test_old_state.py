@@ -119,11 +119,29 @@ def test_the_cause_of_a_fault_tells_more_than_an_earlier_write(tmp_path: Path) -
 
 def test_memory_that_is_given_back_was_there_unless_a_write_says_otherwise(tmp_path: Path) -> None:
     trace = host()
-    wrote(trace, 6, POD)
+    wrote(trace, 6, INVALID)
     for gfn in (5, 6):
         trace.add("MEM_DECREASE_RESERVATION", gfn=gfn, domid=3, order=0)
         wrote(trace, gfn, INVALID)
-    assert states(tmp_path, trace)[1:] == [(RAM_RW, "cause"), (POD, "earlier")]
+    assert states(tmp_path, trace)[1:] == [(RAM_RW, "cause"), (INVALID, "earlier")]
+
+
+@pytest.mark.parametrize("evidence", ["made", "populated", "none"])
+def test_who_has_entries_without_memory_may_give_those_back(tmp_path: Path, evidence: str) -> None:
+    trace = host()
+    if evidence == "made":
+        wrote(trace, 6, POD)
+    trace.add("MEM_DECREASE_RESERVATION", gfn=5, domid=3, order=0)
+    wrote(trace, 5, INVALID)
+    if evidence == "populated":
+        wrote(trace, 6, RAM_RW)
+        trace.add("MEM_POD_POPULATE", gfn=6, mfn=5, domid=3, order=0)
+    expected = (RAM_RW, "cause") if evidence == "none" else (None, "assumed")
+    assert expected in states(tmp_path, trace)
+    # What others have does not matter.
+    trace.add("MEM_DECREASE_RESERVATION", gfn=5, domid=4, order=0)
+    wrote(trace, 5, INVALID, domid=4)
+    assert states(tmp_path, trace)[-1] == (RAM_RW, "cause")
 
 
 def test_what_a_patched_host_says_comes_first(tmp_path: Path) -> None:

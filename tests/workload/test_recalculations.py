@@ -191,6 +191,82 @@ def test_so_are_they_after_a_clean_that_a_second_fault_implies(tmp_path: Path) -
     ]
 
 
+# Faults without a recalculation before them
+
+
+def test_a_region_that_faults_at_once_was_recalculated_before(tmp_path: Path) -> None:
+    """EPT would have had an exit there: the latest recalculation whose frame is unknown is taken for it."""
+    host = Host()
+    host.global_change()
+    host.recalculation(ELSEWHERE)
+    host.recalculation(ELSEWHERE)
+    host.logdirty_fault(5, HERE)
+    host.logdirty_fault(6, HERE)
+    assert columns(mended(tmp_path, host), "gfn", "count", "old_known") == [(None, 1, "assumed"), (5, 1, "cause")]
+
+
+def one_for_each(host: Host) -> None:
+    """Let one recalculation, of an unknown frame, come before faults in two regions."""
+    host.recalculation(ELSEWHERE)
+    host.logdirty_fault(0x205, HERE)
+    host.logdirty_fault(0x405, HERE)
+
+
+def not_after(host: Host) -> None:
+    """Let the fault come first."""
+    host.logdirty_fault(0x205, HERE)
+    host.recalculation(ELSEWHERE)
+
+
+def not_before_a_change(host: Host) -> None:
+    """Let everything change between the two."""
+    host.recalculation(ELSEWHERE)
+    host.global_change()
+    host.logdirty_fault(0x205, HERE)
+
+
+def not_where_one_is_known(host: Host) -> None:
+    """Let the region have been mended already."""
+    host.recalculation(ELSEWHERE)
+    host.recalculation(HERE)
+    host.logdirty_fault(0x205, HERE)
+    host.logdirty_fault(0x206, HERE)
+
+
+@pytest.mark.parametrize(
+    ("story", "frames"),
+    [
+        (one_for_each, [0x205]),
+        (not_after, [None]),
+        (not_before_a_change, [None]),
+        (not_where_one_is_known, [None, 0x205]),
+    ],
+)
+def test_but_only_one_that_can_have_been_it(
+    tmp_path: Path, story: Callable[[Host], None], frames: list[int | None]
+) -> None:
+    host = Host()
+    host.global_change()
+    story(host)
+    assert [row["gfn"] for row in mended(tmp_path, host)] == frames
+
+
+def test_one_of_the_same_pcpu_is_taken_before_one_of_another(tmp_path: Path) -> None:
+    host = Host()
+    host.global_change()
+    host.recalculation(ELSEWHERE)
+    host.on(1, vcpu=1)
+    host.recalculation(ELSEWHERE)
+    host.on(0)
+    host.logdirty_fault(0x205, HERE)
+    host.logdirty_fault(0x405, HERE)
+    rows = mended(tmp_path, host)
+    assert columns(rows, "pcpu", "gfn", "old_known") == [(0, 0x205, "cause"), (1, 0x405, "cause")]
+
+
+# Replay
+
+
 @pytest.mark.parametrize(
     ("reading", "holds"),
     [
