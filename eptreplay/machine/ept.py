@@ -199,8 +199,11 @@ def _recalculated(entry: int, tracked: int) -> int:
 
 
 @piece
-def _mark_all(node: Int64s, rest: Int64s, n: int, mark: int) -> int:
-    """Mark what is present in a table, and the rest; returns the number of stores."""
+def mark_all(node: Int64s, rest: Int64s, n: int, mark: int) -> int:
+    """Mark what is present in a table, and the rest; returns the number of stores.
+
+    Of the root that is ``ept_change_entry_type_global()``.
+    """
     stores = 0
     for k in range(ENTRIES):
         entry = node[n, k]
@@ -246,7 +249,7 @@ def resolve(
                 # The row may write a larger entry, so that nobody planned its path down to here.
                 below = (entry >> FRAME_SHIFT) & FRAME_MASK
             if mark:
-                stores += 1 + _mark_all(node, rest, below, mark)
+                stores += 1 + mark_all(node, rest, below, mark)
                 node[n, i] &= ~MARK
         n = below
     return _work(stores + _resolve_leaves(node, rest, n, gfn, ranges, used, everywhere, alone), built)
@@ -321,12 +324,6 @@ def write_plainly(node: Int64s, path: Int64s, root: int, gfn: int, level: int, p
         return False
     node[n, i] = entry
     return True
-
-
-@piece
-def mark_everything(node: Int64s, rest: Int64s, root: int, mark: int) -> int:
-    """Mark the entries of the root, ``ept_change_entry_type_global()``; returns the number of stores."""
-    return _mark_all(node, rest, root, mark)
 
 
 @piece

@@ -120,7 +120,8 @@ def replay_dataset(
 def _replay_all(workload: Workload, wanted: Plan, threads: int) -> list[r.Replayed]:
     """Carry out all runs, some at a time; the order of the results is that of the command line."""
     runs = wanted.runs
-    readings = {run.strategy: _readings(workload, run.strategy, wanted.unseen or UNSEEN[0]) for run, _ in runs}
+    unseen, doubts = wanted.unseen or UNSEEN[0], (_has_assumed(workload), _has_doubtful(workload))
+    readings = {run.strategy: _readings(run.strategy, unseen, *doubts) for run, _ in runs}
     numbered = {
         reading: number_workload(workload, reading)
         for reading in dict.fromkeys(reading for several in readings.values() for reading in several)
@@ -145,7 +146,7 @@ def _replay_all(workload: Workload, wanted: Plan, threads: int) -> list[r.Replay
         return [first, *pool.map(lambda pair: one(*pair), runs[1:])]
 
 
-def _readings(workload: Workload, strategy: Strategy, unseen: str) -> list[Reading]:
+def _readings(strategy: Strategy, unseen: str, has_assumed: bool, has_doubtful: bool) -> list[Reading]:
     """Return how a workload is read for a strategy, and then the other ways that may make a difference.
 
     Broadcasts are fewest if entries of which nothing is known were absent, and misconfigurations that an earlier one
@@ -154,9 +155,9 @@ def _readings(workload: Workload, strategy: Strategy, unseen: str) -> list[Readi
     usual = Reading(unseen, doubtful=False, tables=strategy.tables)
     least, most = usual._replace(unseen="absent"), usual._replace(unseen="present")
     asks = strategy.sync_misconfig or strategy.decide is not None
-    if strategy.tables == "ept" and asks and _has_doubtful(workload):
+    if strategy.tables == "ept" and asks and has_doubtful:
         most = most._replace(doubtful=True)
-    if not _has_assumed(workload):
+    if not has_assumed:
         least, most = (reading._replace(unseen=unseen) for reading in (least, most))
     return list(dict.fromkeys((usual, least, most)))
 

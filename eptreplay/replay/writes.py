@@ -212,7 +212,7 @@ def _change_all(h: Host, w: p.Program, n: int, k: int) -> int:
     if a[p.A_LAST] == f.NONE:
         if a[p.A_NEW] >= 0:
             h.p2m[n, f.TRACKED] = tracked
-        stores = ept.mark_everything(h.node, h.rest, root, ept.ALL_TYPES if a[p.A_NEW] >= 0 else ept.MEMORY_TYPES)
+        stores = ept.mark_all(h.node, h.rest, root, ept.ALL_TYPES if a[p.A_NEW] >= 0 else ept.MEMORY_TYPES)
         return stores << ept.STORES_SHIFT | (ept.MARKED if stores else 0)
     first, last = a[p.A_GFN] & ept.GFN_MASK, a[p.A_LAST] & ept.GFN_MASK
     if last < first:

@@ -12,7 +12,7 @@ from eptreplay.workload import records as r
 from eptreplay.workload import rules as rule
 from eptreplay.workload import schema as s
 from eptreplay.workload.cleans import Unseen, find_unseen
-from eptreplay.workload.draft import UNKNOWN, Draft, take
+from eptreplay.workload.draft import UNKNOWN, Draft, p2m_keys, take
 
 DECREASE = rule.CAUSE_NUMBERS["decrease"]
 LOGDIRTY_GLOBAL = rule.CAUSE_NUMBERS["logdirty_global"]
@@ -96,9 +96,8 @@ def _stolen(rows: Draft, t_ns: NDArray[np.int64], when: NDArray[np.int64]) -> Pa
     Where a patched Xen says what goes to the cache, nothing is to be inferred.
     """
     sets = np.flatnonzero((rows["op"] == s.SET) & (rows["gfn"] != s.NO_GFN))
-    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
-    sets = sets[np.lexsort((sets, when[sets], p2m))]
-    p2m = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
+    sets = sets[np.lexsort((sets, when[sets], p2m_keys(rows, sets)))]
+    p2m = p2m_keys(rows, sets)
     old, new = rows["old_type"][sets], rows["new_type"][sets]
     pages = np.left_shift(1, np.maximum(rows["order"][sets], 0)).astype(np.int64)
     change = np.where(new == POPULATE_ON_DEMAND, pages, 0) - np.where(old == POPULATE_ON_DEMAND, pages, 0)

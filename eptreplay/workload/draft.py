@@ -73,6 +73,12 @@ class Drafts:
         return take(merged, np.lexsort((merged["sub"], merged["at"])))
 
 
+def p2m_keys(rows: Draft, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the p2m that each of some rows is about, domain and view in one number."""
+    keys: NDArray[np.int64] = rows["p2m_dom"][at].astype(np.int64) << 32 | rows["p2m_view"][at]
+    return keys
+
+
 def take(draft: Draft, rows: NDArray[Any]) -> Draft:
     """Return chosen rows of a draft."""
     return {name: column[rows] for name, column in draft.items()}

@@ -54,6 +54,8 @@ def add_operations(drafts: Drafts, folding: Folding, only_dom: int) -> None:
 def _add_recorded_holds(drafts: Drafts, folding: Folding) -> None:
     records, text = folding.records, folding.text
     chosen = folding.of_rules([x.makes == rule.RECORDED_HOLD for x in folding.rules])
+    if not chosen.any():  # as in every recording of a Xen that is not patched
+        return
     for kind, op, place in ((r.HOLD_BEGIN, s.HOLD_BEGIN, BEGIN), (r.HOLD_END, s.HOLD_END, END)):
         at = text.at[chosen & (folding.kinds == kind)]
         cause = records.w[1][at].astype(np.int64) if kind == r.HOLD_BEGIN else np.full(at.size, -1)

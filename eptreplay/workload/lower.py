@@ -27,7 +27,7 @@ from eptreplay.workload import records as r
 from eptreplay.workload import rules as rule
 from eptreplay.workload import schema as s
 from eptreplay.workload.additions import inferred_rows, insert, with_additions
-from eptreplay.workload.draft import Draft, Drafts
+from eptreplay.workload.draft import Draft, Drafts, p2m_keys
 from eptreplay.workload.edges import Edges, find_edges
 from eptreplay.workload.entries import PATHS, cut_into_entries
 from eptreplay.workload.episodes import Episodes, find_episodes, first_of_pcpu
@@ -243,7 +243,7 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
     # Memory that a domain gives back is memory that it has, unless something says otherwise.
     decrease = rows["cause"][sets] == rule.CAUSE_NUMBERS["decrease"]
     # Who has entries that wait for a page gives those back as well.
-    p2m = _p2ms(rows, sets)
+    p2m = p2m_keys(rows, sets)
     waits = np.unique(p2m[(rows["new_type"][sets] == POPULATE_ON_DEMAND) | (old_type == POPULATE_ON_DEMAND)])
     given_back = (known < 0) & decrease & (rows["new_type"][sets] == INVALID) & ~np.isin(p2m, waits)
     old_type[given_back], known[given_back] = RAM_RW, s.BY_CAUSE
@@ -262,13 +262,7 @@ def _find_old_states(records: r.Records, rows: Draft, when: NDArray[np.int64], c
 
 
 def _earlier_writes(rows: Draft, sets: NDArray[np.int64]) -> NDArray[np.int64]:
-    return earlier_writes(_p2ms(rows, sets), rows["gfn"][sets], rows["order"][sets].astype(np.int64))
-
-
-def _p2ms(rows: Draft, sets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the p2m that each write is to, domain and view in one number."""
-    p2m: NDArray[np.int64] = rows["p2m_dom"][sets].astype(np.int64) << 32 | rows["p2m_view"][sets]
-    return p2m
+    return earlier_writes(p2m_keys(rows, sets), rows["gfn"][sets], rows["order"][sets].astype(np.int64))
 
 
 def _refine_causes(rows: Draft, sets: NDArray[np.int64]) -> None:

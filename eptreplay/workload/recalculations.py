@@ -82,8 +82,8 @@ def sort_out(rows: Draft, when: NDArray[np.int64]) -> None:
         is_exit = rows["op"][known] == s.MISCONFIG
         rows["count"][known[~first & is_exit]] = 0
         lacking = known[first & ~is_exit]
-        when_of = np.searchsorted(epochs, when[doubtful], side="right")
-        for exit_, fault in _exits_before(rows, when, epochs, lacking, doubtful, when_of):
+        epoch_of = np.searchsorted(epochs, when[doubtful], side="right")
+        for exit_, fault in _exits_before(rows, when, epochs, lacking, doubtful, epoch_of):
             rows["gfn"][exit_], rows["old_known"][exit_] = rows["gfn"][fault], s.BY_CAUSE
 
 
