@@ -1,11 +1,11 @@
 """Where everything stands in the arrays of the modelled host. All are of 64-bit integers unless said otherwise.
 
     cpu[pCPU, field]     what each pCPU does
-    lock[lock, field]    0 is the call lock, 1 + n the write lock of p2m n
+    lock[lock, field]    0 is the call lock, 1 + n the lock of p2m n, the last one the flush lock
     p2m[p2m, field]
     dom[domain, field]
     cost[field]          from the profile, in nanoseconds
-    how[field]           the strategy
+    how[field]           the strategy, the policy of the p2m locks, the seed
 
 Domains, vCPUs, p2ms and pCPUs have dense numbers from 0 here; -1 stands for none or unknown.
 """
@@ -22,33 +22,54 @@ NEVER = np.int64(1) << 62
     DUE,        # when the phase of its program is over, as far as that hangs on time
     LEFT,       # what is left of it, while an interrupt or a pause keeps the pCPU from its work; else NEVER
     FREE,       # when the handler or the re-entry that it is at is over
-    ARRIVES,    # when the interrupt that was sent to it arrives
-    SIGNAL,     # who sent that interrupt, or NONE
-    HANDLING,   # who sent the interrupt whose handler it is in, or NONE
+    CALLS,      # whose call comes first in its queue, or NONE ...
+    LAST_CALL,  # ... and whose last
+    ARRIVES,    # when the interrupt for them arrives
+    FLUSHER,    # who wants it to flush its TLB, or NONE
+    FLUSH_ARRIVES,
+    OFF_UNTIL,  # until when interrupts stay off behind its last VM exit
+    HANDLING,   # whose call it is handling, or NONE
+    REST,       # whose call it handles after that, or NONE
+    TAKEN,      # whose call is the last that it handles then
+    MET,        # the mode that the interrupt met ...
+    DELIVERED,  # ... and when
     ENTERING,   # 1: on its way back into the guest, interrupts off
     STOPPED,    # 1: kept from the guest, as its domain is paused
     PHASE,      # what its program is at: see below
     WAITS,      # what the row that is due waits for: see below
-    NEXT,       # which row or domain that is; or who is behind it in the queue of a lock
+    NEXT,       # which row or domain that is
+    WAITED,     # since when the row has been waiting for another
+    WAITERS,    # the first of those who wait for a row of this pCPU, or NONE
+    BEHIND,     # who is behind it in the queue of a lock, or among those who wait for a row of the same pCPU
+    LOCK,       # the p2m lock that it requests, reads or has requested last; NONE: one that it has anyway
+    READS,      # 1: it requests the read side
+    ASKED,      # when it requested that
     PC,         # number of the row that it carries out next; all before have been carried out
     LAST,       # number of the row behind the program
+    CARRIED,    # when its last row was carried out
     RECORDED,   # when the row that it carries out next was recorded
     ENDED,      # when its last row ended
+    KEPT,       # replaying as recorded: since when it is kept from the work of its gap, or NONE
     MODE,       # but for spinning, interrupts and pauses
     SHOWN,      # with them: the mode that counts ...
     SINCE,      # ... and since when
     DOMAIN,     # whose state is loaded
     VCPU,       # which vCPU's state is loaded
     ENTERED,    # the domain of the last VM entry
+    STAMP,      # of its last TLB flush
     COLD_CAUSE, # translations are cold, because of an INVEPT with this cause; else NONE
     COLD_DOMAIN,
     DEPTH,      # how many p2m locks it holds or requests
+    STALLED,    # since when no softirq can run, or NONE ...
+    STALL_ROW,  # ... and with which row that began
+    DRAWS,      # how often it has drawn an heir
     STRUCK,     # when the interrupt that keeps it from its guest was delivered, or NONE
     I_DOMAIN,   # whose p2m that interrupt is about ...
     I_CAUSE,    # ... and the cause of it
-    B_P2M,      # its own broadcast: the p2m
+    B_P2M,      # its own broadcast: the p2m, or NONE
+    B_DOM,      # whose p2m that is, or NONE
     B_CAUSE,
-    B_HOLD,     # the hold that it belongs to, or NONE: no broadcast
+    B_HOLD,     # the hold that it belongs to, or NONE: no broadcast about a p2m
     B_UNDER,    # 1: under the p2m lock
     B_NUMBER,
     B_LOCKED,   # when it had the call lock
@@ -60,18 +81,22 @@ NEVER = np.int64(1) << 62
     B_TARGETS,
     B_KIND,     # what its handler does: see below
     B_THEN,     # what comes after it: see below
-    REPEATS,    # writes that the row is still to make
+    REPEATS,    # writes, or lookups, that the row is still to make
+    L_WAIT,     # of the LOOKUP that it is at: time waited so far, and the longest wait
+    L_LONGEST,
     CPU_FIELDS,
-) = range(43)  # fmt: skip
+) = range(66)  # fmt: skip
 
 (
-    GAP, ACQUIRE, QUEUE, HANDOFF, STORE, CALL_ACQUIRE, CALL_QUEUE, CALL_HANDOFF, SEND, OWN_INVEPT, ACKS, ENTRY_INVEPT,
-    ANSWERED, WRITTEN, CHANGE, REQUEST,
-) = range(16)  # fmt: skip
-"""Phases: until the next row; a p2m lock that was free, is waited for, is on its way; behind a store; the same three
-for the call lock; sending; the sender's own INVEPT; waiting for acknowledgements; INVEPT before an entry or at a
-switch. The last four are over within the step in which they begin: a broadcast is done; a write is, with what it had to
-broadcast; something is to be changed; the call lock is to be requested.
+    GAP, STORE, READ, FLUSH, ENTRY_INVEPT, SEND, ACQUIRE, QUEUE, HANDOFF, POLL, DRAIN, CALL_ACQUIRE, CALL_QUEUE,
+    CALL_HANDOFF, OWN_INVEPT, ACKS, ANSWERED, WRITTEN, CHANGE, REQUEST,
+) = range(20)  # fmt: skip
+"""Phases. In the mode from before: until the next row; behind a store; looking up; flushing the own TLB. With
+interrupts off: INVEPT before an entry or at a switch; sending. Spinning: a p2m lock that was free, is waited for, is on
+its way; polling the slots of readers; waiting for them to go; the first three for the call lock or the flush lock; the
+sender's own INVEPT; waiting for acknowledgements. The last four are over within the step in which they begin: a
+broadcast is done; a write is, with what it had to broadcast; something is to be changed; the call lock is to be
+requested.
 """
 
 NOTHING, EDGE, GATE = range(3)
@@ -80,10 +105,20 @@ NOTHING, EDGE, GATE = range(3)
 END_ROW, END_WRITE, END_HOLD, NEXT_HOLD = range(4)
 """``B_THEN``: the row ends; SET goes on to its next write, if it has more; the hold has ended; and another begins."""
 
-GUEST, XEN, SPIN, IDLE, UNKNOWN = range(5)
-MODES = ("guest", "xen", "spin", "idle", "unknown")
+GUEST, XEN, IRQOFF, SPIN, IDLE, UNKNOWN = range(6)
+MODES = ("guest", "xen", "irqoff", "spin", "idle", "unknown")
 
-OWNER, HEAD, TAIL, LOCK_FIELDS = range(4)
+OWNER, HEAD, TAIL, READERS, ACTIVE, SINCE_WHEN, HELD, LOCK_FIELDS = range(8)
+"""The writer; the first and the last who wait; how many read; 1 if the writer is active, so that readers of a per-CPU
+lock have to wait; since when the writer has acquired it; how long writers have had it in all.
+"""
+
+UNFAIR, QUEUED, PERCPU = range(3)
+POLICIES = ("unfair", "queue", "percpu")
+"""Of p2m locks."""
+
+XAPIC_FLAT, XAPIC_PHYSICAL, X2APIC_PHYSICAL, X2APIC_CLUSTER = range(4)
+APICS = ("xapic-flat", "xapic-physical", "x2apic-physical", "x2apic-cluster")
 
 (
     P_DOMAIN,
@@ -102,28 +137,35 @@ OWNER, HEAD, TAIL, LOCK_FIELDS = range(4)
     P2M_FIELDS,
 ) = range(14)  # fmt: skip
 
-HOST_P2M, FIRST_P2M, BEHIND_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, DOM_FIELDS = range(7)
+HOST_P2M, FIRST_P2M, BEHIND_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, VCPUS, DOM_FIELDS = range(8)
 """``HOST_P2M``: number of the domain's own p2m, or -1; ``FIRST_P2M`` to ``BEHIND_P2M``: those whose marks a VM entry
-looks at; ``DIRTY``: on how many pCPUs its state is loaded.
+looks at; ``DIRTY``: on how many pCPUs its state is loaded; ``VCPUS``: on how many it can be, as it has no more vCPUs.
 """
 
 (
-    C_ACQUIRE, C_HANDOFF, C_SET, C_STORE, C_SETUP, C_ICR, C_DELIVER, C_ACK, C_HANDLER, C_EXIT, C_ENTRY, C_WAKE,
-    C_INVEPT, C_REFILL, C_CORES, C_THREADS, COST_FIELDS,
-) = (0, 1, 4, 5, 6, 7, 8, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22)  # fmt: skip
-"""``C_HANDOFF``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance."""
+    C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ENQUEUE, C_ICR, C_BUSY,
+    C_DELIVER, C_ACK, C_HANDLER, C_CALL, C_EXIT, C_ENTRY, C_IRQOFF, C_WAKE, C_WAKE_DEEP, C_DEEP_AFTER, C_FLUSH,
+    C_UNEXPLAINED, C_INVEPT, C_REFILL, C_CORES, C_THREADS, C_ONLINE, C_APIC, C_SHORTHAND, C_CORE_BITS, C_THREAD_BITS,
+    C_TIMEOUT, COST_FIELDS,
+) = (
+    0, 1, 2, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37,
+    38, 39, 40, 41, 42,
+)  # fmt: skip
+"""``C_HANDOFF``, ``C_WEIGHT``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance. ``C_CORE_BITS`` and
+``C_THREAD_BITS``: how many bits of an APIC's number tell the core, and the thread.
+"""
 
 (
     DEFAULT, IPI_KIND, RUNNING_ONLY, ELIDE, DECIDES, AT_ENTRY, ENTRIES_RECORDED, HOLD_PER_WRITE, IS_NPT, SYNCS,
-    HOW_FIELDS,
-) = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16)  # fmt: skip
+    LOCKLESS, POLICY, SEED, AS_RECORDED, HOW_FIELDS,
+) = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 19, 20)  # fmt: skip
 """``DEFAULT``: decision for a sync; ``AT_ENTRY``: marks are looked at before VM entry, not at a switch;
 ``HOLD_PER_WRITE``: each entry of a PML buffer is a hold of its own; ``IS_NPT``: leaves are recalculated one by one;
-``SYNCS``: for each ``what`` of
-``strategies.decision``, 1 if the strategy broadcasts there.
+``SYNCS``: for each ``what`` of ``strategies.decision``, 1 if the strategy broadcasts there; ``LOCKLESS``: senders share
+no call lock; ``POLICY``: of p2m locks; ``AS_RECORDED``: every row is due when it was recorded.
 """
 
-IPI_INVEPT, IPI_KICK, IPI_NONE, IPI_PLAIN = range(4)
+IPI_INVEPT, IPI_KICK, IPI_NONE, IPI_PLAIN, IPI_CALL, IPI_FLUSH = range(6)
 """The handler executes INVEPT; it does nothing, for the VM exit; there is none, as hardware reaches all pCPUs; it does
-nothing, whatever the strategy (a nested flush).
+nothing, whatever the strategy (a nested flush); it does something that has nothing to do with p2ms; it flushes the TLB.
 """

@@ -6,17 +6,19 @@ anything to do. A step is everything that a pCPU does between two costs or gaps.
 
 from __future__ import annotations
 
-from eptreplay.jit import kernel, part
+from eptreplay.jit import kernel, part, piece
 from eptreplay.machine import fields as f
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
-from eptreplay.replay.broadcasts import finish, locked, request, sent_all
+from eptreplay.replay.broadcasts import aim, finish, intend_other, locked, request, sent_all, wait_for_acks
 from eptreplay.replay.decisions import DecideType
-from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_cut
-from eptreplay.replay.host import Host, begin_gap, program_time, settle
+from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_at_lock, is_cut
+from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, interrupt_time, program_time, settle
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
+from eptreplay.replay.lookups import begin_lookups, has_read, is_at_lock_to_read
+from eptreplay.replay.pages import allocate, has_flushed
 from eptreplay.replay.writes import call, change, pass_sync_point
 
 
@@ -29,7 +31,7 @@ def _is_vm_entry(h: Host, op: int, dom: int) -> bool:
 
 
 @part
-def _has_to_wait(h: Host, w: p.Program, c: int) -> bool:
+def _has_to_wait(h: Host, w: p.Program, c: int, now: int) -> bool:
     """Tell whether something must come before the row that is due; enters what."""
     cpu = h.cpu
     row = cpu[c, f.PC]
@@ -37,6 +39,9 @@ def _has_to_wait(h: Host, w: p.Program, c: int) -> bool:
     if op & p.WAITS_FOR and w.edge[row] >= cpu[w.edge_owner[row], f.PC]:
         cpu[c, f.WAITS] = f.EDGE
         cpu[c, f.NEXT] = w.edge[row]
+        cpu[c, f.WAITED] = now
+        cpu[c, f.BEHIND] = cpu[w.edge_owner[row], f.WAITERS]
+        cpu[w.edge_owner[row], f.WAITERS] = c
         return True
     if _is_vm_entry(h, op & p.OP, dom) and dom >= 0 and h.dom[dom, f.PAUSED] > 0:
         cpu[c, f.WAITS] = f.GATE
@@ -46,13 +51,25 @@ def _has_to_wait(h: Host, w: p.Program, c: int) -> bool:
 
 
 @part
-def _wake_waiting(h: Host, t: y.Tally, w: p.Program, row: int, now: int) -> None:
-    """Let programs go on that waited for a row."""
+def _wake_waiting(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
+    """Let programs go on that waited for a row of pCPU ``c``."""
     cpu = h.cpu
-    for c in range(cpu.shape[0]):
-        if cpu[c, f.WAITS] == f.EDGE and cpu[c, f.NEXT] == row:
-            cpu[c, f.WAITS] = f.NOTHING
-            settle(h, t, w, c, now)
+    before = f.NONE
+    one = cpu[c, f.WAITERS]
+    while one != f.NONE:
+        following = cpu[one, f.BEHIND]
+        if cpu[one, f.NEXT] != row:
+            before = one
+        else:
+            if before == f.NONE:
+                cpu[c, f.WAITERS] = following
+            else:
+                cpu[before, f.BEHIND] = following
+            cpu[one, f.WAITS] = f.NOTHING
+            t.cpu[one, y.C_EDGES] += 1
+            t.cpu[one, y.C_EDGE_NS] += now - cpu[one, f.WAITED]
+            settle(h, t, w, one, now)
+        one = following
 
 
 @part
@@ -60,7 +77,7 @@ def _enter(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """End VMENTER or SWITCH_IN, once its INVEPT is over."""
     row = h.cpu[c, f.PC] - 1
     op, dom = w.op[row] & p.OP, w.arg[row]
-    begin_gap(h, w, c, now)
+    begin_gap(h, t, w, c, now)
     if _is_vm_entry(h, op, dom):
         h.cpu[c, f.ENTERED] = dom
         be_in_guest(h, t, c, now, 1 if op == p.VMENTER else 0)
@@ -85,7 +102,7 @@ def _switch_in(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) ->
     if dom < 0:
         unload(h, c)
         h.cpu[c, f.MODE] = f.XEN
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
         return
     load(h, c, w.item[row], dom)
     if h.how[f.AT_ENTRY]:
@@ -97,11 +114,13 @@ def _switch_in(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) ->
 @part
 def _acquired(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """End HOLD_BEGIN, or go on with the writes of a drain that is cut into several holds."""
+    if not is_at_lock(h, c, now):
+        return
     has_acquired(h, t, c, now)
     if h.cpu[c, f.REPEATS] > 0:
         h.cpu[c, f.PHASE] = f.CHANGE
     else:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
 
 
 @part
@@ -112,7 +131,7 @@ def _written(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     elif h.cpu[c, f.REPEATS] > 0:
         h.cpu[c, f.PHASE] = f.CHANGE
     else:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
 
 
 @part
@@ -124,33 +143,73 @@ def _answered(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     elif then == f.NEXT_HOLD:
         ask_again(h, t, c, now)
     else:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
 
 
 @part
-def _change_mode(h: Host, t: y.Tally, w: p.Program, c: int, op: int, dom: int, now: int) -> None:
-    """Carry out a row that says who runs, or whether anybody does."""
-    if op == p.VMEXIT or op == p.SWITCH_OUT or op == p.WAKE:
-        h.cpu[c, f.MODE] = f.XEN
-    elif op == p.IDLE:
-        h.cpu[c, f.MODE] = f.IDLE
-    elif op == p.LOST:
+def _call(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
+    """Carry out CALL: about a p2m, or of one pCPU or all others for a reason that has nothing to do with p2ms."""
+    if w.arg[row] != f.NONE:
+        call(h, t, w, c, row, now)
+        return
+    if h.cpu[c, f.DEPTH] == 0:
+        begin_stall(h, c, row, now)
+    aim(h, c, w.item[row])
+    intend_other(h, c, f.IPI_CALL)
+
+
+@part
+def _change_mode(h: Host, t: y.Tally, w: p.Program, c: int, op: int, now: int) -> None:
+    """Carry out a row that says that nobody runs in guest mode any more; interrupts stay off behind a VM exit."""
+    h.cpu[c, f.MODE] = f.IDLE if op == p.IDLE else f.XEN
+    if op == p.VMEXIT:
+        count_mode(h, t, c, now)
+        h.cpu[c, f.OFF_UNTIL] = now + h.cost[f.C_IRQOFF]
+    begin_gap(h, t, w, c, now)
+
+
+@part
+def _carry_out_rare(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, row: int, op: int, now: int) -> None:
+    """Carry out a row of which there are few."""
+    if op == p.FREE_TABLE or op == p.POD_RECLAIM:
+        pass_sync_point(h, t, w, decide, c, row, now)
+    elif op == p.LOOKUP:
+        begin_lookups(h, t, w, c, row, now)
+    elif op == p.CALL:
+        _call(h, t, w, c, row, now)
+    elif op == p.PAGE_ALLOC:
+        allocate(h, t, w, c, row, now)
+    else:
+        _change_at_once(h, t, w, c, op, row, now)
+
+
+@part
+def _change_at_once(h: Host, t: y.Tally, w: p.Program, c: int, op: int, row: int, now: int) -> None:
+    """Carry out a row that takes no time: lost records, pauses, and pages that are freed; others do nothing."""
+    dom = w.arg[row]
+    if op == p.LOST:
         unload(h, c)
         h.cpu[c, f.MODE] = f.UNKNOWN
     elif op == p.PAUSE and dom >= 0:
         pause(h, t, w, dom, now)
     elif op == p.UNPAUSE and dom >= 0:
         unpause(h, t, w, dom, now)
-    begin_gap(h, w, c, now)
+    elif op == p.PAGE_FREE:
+        h.freed[w.item[row]] = h.freed[0]
+    begin_gap(h, t, w, c, now)
 
 
 @part
 def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
     """Carry out the row that is due, unless it has to wait."""
-    if _has_to_wait(h, w, c):
+    if _has_to_wait(h, w, c, now):
         return
     row = h.cpu[c, f.PC]
     h.cpu[c, f.PC] = row + 1
+    h.cpu[c, f.CARRIED] = now
+    h.cpu[c, f.OFF_UNTIL] = min(h.cpu[c, f.OFF_UNTIL], now)
+    if t.row.shape[0] > 0:
+        t.row[row, y.R_CARRIED] = now
     op = w.op[row] & p.OP
     if op == p.VMENTER:
         _invalidate_and_enter(h, t, w, c, h.how[f.AT_ENTRY] != 0, y.AT_ENTRY, now)
@@ -161,16 +220,14 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
     elif op == p.SET or op == p.MISCONFIG or op == p.GLOBAL_CHANGE:
         h.cpu[c, f.REPEATS] = w.acts[w.item[row], p.A_COUNT]
         h.cpu[c, f.PHASE] = f.CHANGE
-    elif op == p.FREE_TABLE or op == p.POD_RECLAIM:
-        pass_sync_point(h, t, w, decide, c, row, now)
     elif op == p.HOLD_END:
         end_hold(h, t, w, c, now)
-    elif op == p.CALL:
-        call(h, w, c, row, now)
+    elif op == p.VMEXIT or op == p.SWITCH_OUT or op == p.IDLE or op == p.WAKE:
+        _change_mode(h, t, w, c, op, now)
     else:
-        _change_mode(h, t, w, c, op, w.arg[row], now)
+        _carry_out_rare(h, t, w, decide, c, row, op, now)
     if w.op[row] & p.WAITED_FOR:
-        _wake_waiting(h, t, w, row, now)
+        _wake_waiting(h, t, w, c, row, now)
 
 
 @part
@@ -181,37 +238,65 @@ def _end_phase(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
         start_entry(h, t, c, now)
     elif phase == f.GAP:
         _carry_out(h, t, w, decide, c, now)
-    elif phase == f.ACQUIRE or phase == f.HANDOFF:
-        _acquired(h, t, w, c, now)
     elif phase == f.STORE:
         h.cpu[c, f.PHASE] = f.WRITTEN if h.cpu[c, f.B_HOLD] == f.NONE else f.REQUEST
-    elif phase == f.CALL_ACQUIRE or phase == f.CALL_HANDOFF:
-        locked(h, t, w, c, now)
-    elif phase == f.SEND:
+    elif phase == f.ENTRY_INVEPT:
+        _enter(h, t, w, c, now)
+    elif phase == f.ACQUIRE or phase == f.HANDOFF or phase == f.POLL:
+        if h.cpu[c, f.READS]:
+            is_at_lock_to_read(h, t, w, c, now)
+        else:
+            _acquired(h, t, w, c, now)
+    elif phase == f.READ:
+        has_read(h, t, w, c, now)
+    elif phase == f.FLUSH:
+        has_flushed(h, t, w, c, now)
+    else:
+        _end_broadcast_phase(h, t, w, c, phase, now)
+
+
+@part
+def _end_broadcast_phase(h: Host, t: y.Tally, w: p.Program, c: int, phase: int, now: int) -> None:
+    """End what a sender is at."""
+    if phase == f.SEND:
         sent_all(h, t, c, now)
     elif phase == f.OWN_INVEPT:
-        h.cpu[c, f.PHASE] = f.ACKS
+        wait_for_acks(h, c, now)
     elif phase == f.ACKS:
         finish(h, t, w, c, now)
     else:
-        _enter(h, t, w, c, now)
+        locked(h, t, w, c, now)
 
 
 @part
 def _follow_up(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
     """Go through the phases that take no time, in the order in which one may lead to the other."""
     cpu = h.cpu
-    if cpu[c, f.PHASE] <= f.ENTRY_INVEPT:
-        return
-    if cpu[c, f.PHASE] == f.ANSWERED:
-        _answered(h, t, w, c, now)
-    if cpu[c, f.PHASE] == f.WRITTEN:
-        _written(h, t, w, c, now)
-    if cpu[c, f.PHASE] == f.CHANGE:
-        cpu[c, f.REPEATS] -= 1
-        change(h, t, w, decide, c, cpu[c, f.PC] - 1, now)
-    if cpu[c, f.PHASE] == f.REQUEST:
-        request(h, t, c, now)
+    while cpu[c, f.PHASE] >= f.ANSWERED:
+        if cpu[c, f.PHASE] == f.ANSWERED:
+            _answered(h, t, w, c, now)
+        if cpu[c, f.PHASE] == f.WRITTEN:
+            _written(h, t, w, c, now)
+        if cpu[c, f.PHASE] == f.CHANGE:
+            cpu[c, f.REPEATS] -= 1
+            change(h, t, w, decide, c, cpu[c, f.PC] - 1, now)
+        if cpu[c, f.PHASE] == f.REQUEST:
+            request(h, t, w, c, now)
+
+
+@piece
+def turn_to(t: y.Tally, now: int) -> None:
+    """Turn to the bucket of a time; if that lies behind the last one, each becomes twice as wide."""
+    while now >= y.BUCKETS * t.total[y.BUCKET_WIDTH]:
+        for i in range(y.BUCKETS):
+            for measure in range(y.MEASURES):
+                in_two = 0
+                if 2 * i < y.BUCKETS:
+                    in_two = t.bucket[2 * i, measure] + t.bucket[2 * i + 1, measure]
+                t.bucket[i, measure] = in_two
+        t.total[y.BUCKET_WIDTH] *= 2
+    t.total[y.BUCKET] = now // t.total[y.BUCKET_WIDTH]
+    t.total[y.BUCKET_END] = (t.total[y.BUCKET] + 1) * t.total[y.BUCKET_WIDTH]
 
 
 @kernel
@@ -226,24 +311,23 @@ def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
         if h.times[c] >= f.NEVER:
             break
         now = h.times[c]
+        if now >= t.total[y.BUCKET_END]:
+            turn_to(t, now)
+        interrupt = interrupt_time(h, c)
         if cpu[c, f.HANDLING] >= 0:
             acknowledge(h, t, w, c, now)
         elif cpu[c, f.ENTERING]:
             cpu[c, f.ENTERING] = 0
             be_in_guest(h, t, c, now, 1)
-        elif (
-            cpu[c, f.SIGNAL] >= 0
-            and cpu[c, f.PHASE] != f.ENTRY_INVEPT
-            and max(now, cpu[c, f.ARRIVES]) <= max(now, program_time(h, c))
-        ):
-            deliver(h, t, c, now)
+        elif interrupt < f.NEVER and max(now, interrupt) <= max(now, program_time(h, c)):
+            deliver(h, c, now)
         else:
             _end_phase(h, t, w, decide, c, now)
             _follow_up(h, t, w, decide, c, now)
         settle(h, t, w, c, now)
     t.total[y.SIMULATED] = now
     for c in range(cpu.shape[0]):
-        t.mode[c, cpu[c, f.SHOWN]] += now - cpu[c, f.SINCE]
+        count_mode(h, t, c, now)
         t.cpu[c, y.C_DRIFT] = cpu[c, f.ENDED] - cpu[c, f.RECORDED]
         if cpu[c, f.PC] < cpu[c, f.LAST] or cpu[c, f.PHASE] != f.GAP:
             t.total[y.STATUS] = y.STUCK

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
-from eptreplay.machine.locks import hand_on, take_or_queue
+from eptreplay.machine.locks import pass_on, release_write, request_write
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import intend
-from eptreplay.replay.host import Host, begin_gap, settle
+from eptreplay.replay.host import Host, begin_gap, begin_stall, charge, end_stall, settle
 
 
 @part
@@ -22,10 +22,32 @@ def begin_hold(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) ->
     h.stack[c, depth, 1] = f.NONE if recursive else hold
     cpu[c, f.DEPTH] = depth + 1
     if recursive:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
         return
+    if depth == 0:
+        begin_stall(h, c, row, now)
     t.hold[hold, y.H_REQUEST] = now
-    take_or_queue(cpu, h.lock, h.cost, 1 + n, c, now, f.ACQUIRE)
+    request_write(cpu, h.lock, h.cost, h.how, 1 + n, c, now)
+
+
+@part
+def is_at_lock(h: Host, c: int, now: int) -> bool:
+    """Tell whether a writer that is at a lock has acquired it, or else let it see to the readers first.
+
+    Those of a per-CPU lock have to be looked for, pCPU by pCPU (66ea5ed478).
+    """
+    cpu, lock = h.cpu, h.cpu[c, f.LOCK]
+    if h.how[f.POLICY] != f.PERCPU:
+        return True
+    if h.lock[lock, f.ACTIVE] == 0:
+        h.lock[lock, f.ACTIVE] = 1
+        cpu[c, f.PHASE] = f.POLL
+        cpu[c, f.DUE] = now + h.cost[f.C_POLL] * h.cost[f.C_ONLINE]
+        return False
+    if h.lock[lock, f.READERS] > 0:
+        cpu[c, f.PHASE] = f.DRAIN
+        return False
+    return True
 
 
 @part
@@ -35,6 +57,7 @@ def has_acquired(h: Host, t: y.Tally, c: int, now: int) -> None:
     n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
     h.p2m[n, f.HOLD] = hold
     h.p2m[n, f.SYNCED] = 0
+    h.lock[1 + n, f.SINCE_WHEN] = now
     t.hold[hold, y.H_ACQUIRE] = now
 
 
@@ -46,12 +69,12 @@ def end_hold(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     depth = cpu[c, f.DEPTH]
     n, hold = h.stack[c, depth, 0], h.stack[c, depth, 1]
     if hold == f.NONE:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
     elif _release(h, t, w, c, n, hold, now):
         intend(h, c, n, h.p2m[n, f.OWED_CAUSE], hold, f.END_HOLD)
         cpu[c, f.PHASE] = f.REQUEST
     else:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
 
 
 @part
@@ -61,16 +84,23 @@ def _release(h: Host, t: y.Tally, w: p.Program, c: int, n: int, hold: int, now: 
     t.hold[hold, y.H_RELEASE] = now
     t.hold[hold, y.H_END] = now
     t.hold[hold, y.H_DONE] = 1
-    t.measure[dom, cause, y.HOLDS] += 1
-    t.measure[dom, cause, y.HOLD_NS] += now - t.hold[hold, y.H_ACQUIRE]
+    charge(t, dom, cause, y.HOLDS, 1)
+    charge(t, dom, cause, y.HOLD_NS, now - t.hold[hold, y.H_ACQUIRE])
     owed = bool(h.p2m[n, f.OWED])
     h.p2m[n, f.OWED] = 0
     h.p2m[n, f.PENDING] = 0
     h.p2m[n, f.HOLD] = f.NONE
-    heir = hand_on(h.cpu, h.lock, h.cost, h.topology, 1 + n, c, now)
+    release_write(h.lock, 1 + n, now)
+    let_in(h, t, w, c, 1 + n, now)
+    return owed
+
+
+@part
+def let_in(h: Host, t: y.Tally, w: p.Program, c: int, lock: int, now: int) -> None:
+    """Pass a p2m lock on, if somebody waits for it and can have it."""
+    heir = pass_on(h.cpu, h.lock, h.cost, h.how, h.topology, lock, c, now)
     if heir >= 0:
         settle(h, t, w, heir, now)
-    return owed
 
 
 @part
@@ -106,5 +136,7 @@ def ask_again(h: Host, t: y.Tally, c: int, now: int) -> None:
     """Ask for the lock of the next hold that a drain is cut into; it has the next number."""
     n = h.stack[c, 0, 0]
     h.stack[c, 0, 1] += 1
+    end_stall(h, t, c, now)
+    begin_stall(h, c, h.cpu[c, f.STALL_ROW], now)
     t.hold[h.stack[c, 0, 1], y.H_REQUEST] = now
-    take_or_queue(h.cpu, h.lock, h.cost, 1 + n, c, now, f.ACQUIRE)
+    request_write(h.cpu, h.lock, h.cost, h.how, 1 + n, c, now)

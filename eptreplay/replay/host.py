@@ -21,9 +21,11 @@ class Host(NamedTuple):
     """The modelled host; see ``machine.fields``.
 
     ``stack``: [pCPU, depth, p2m and hold]; ``vcpu``: where its state is; ``mark``: [p2m, word]; ``dirty``: [domain,
-    word]; ``target``: the dirty mask at a sender's request, [pCPU, word]; ``cached``: [pCPU, p2m], since when
-    translations may be cached; ``topology``: the number of each pCPU in Xen; ``node``, ``rest``, ``linked``: see
-    ``machine.ept``; ``ranges``: where log-dirty is on, [p2m, range, first and last frame].
+    word]; ``target``: the pCPUs that a sender has in mind, [pCPU, word], and ``sent``, those of them that it is sending
+    to; ``behind``: [target, sender], whose call comes behind that sender's, if senders share no lock; ``cached``:
+    [pCPU, p2m], since when translations may be cached; ``topology``: the number of each pCPU in Xen; ``node``,
+    ``rest``, ``linked``: see ``machine.ept``; ``ranges``: where log-dirty is on, [p2m, range, first and last frame];
+    ``freed``: the clock of TLB flushes, and behind it what it was at each PAGE_FREE, or -1.
     """
 
     cpu: Int64s
@@ -39,36 +41,82 @@ class Host(NamedTuple):
     mark: Words
     dirty: Words
     target: Words
+    sent: Int64s
+    behind: NDArray[np.int32]
     cached: Int64s
     topology: Int64s
     node: Int64s
     rest: Int64s
     linked: Int64s
     ranges: Int64s
+    freed: Int64s
 
 
 @part
 def charge(t: y.Tally, dom: int, cause: int, measure: int, amount: int) -> None:
-    """Count something for a domain and a cause, if the domain is known."""
+    """Count something for a domain and a cause, and for the time that it is, if the domain is known."""
     if dom >= 0:
         t.measure[dom, cause, measure] += amount
+        t.bucket[t.total[y.BUCKET], measure] += amount
 
 
 @part
 def mode_without_interrupt(h: Host, c: int) -> int:
     """Return the mode that an interrupt meets, or met."""
     phase = h.cpu[c, f.PHASE]
-    if phase != f.GAP and phase != f.STORE and phase != f.ENTRY_INVEPT:
+    if phase > f.SEND:
         return f.SPIN
+    if phase > f.FLUSH:
+        return f.IRQOFF
     return f.XEN if h.cpu[c, f.STOPPED] else int(h.cpu[c, f.MODE])
 
 
 @part
 def mode_of(h: Host, c: int) -> int:
-    """Return the mode that a pCPU counts as being in."""
+    """Return the mode that a pCPU counts as being in, but for the first moments behind a VM exit."""
     if h.cpu[c, f.HANDLING] >= 0 or h.cpu[c, f.ENTERING]:
-        return f.XEN
+        return f.IRQOFF
     return mode_without_interrupt(h, c)
+
+
+@part
+def _span(t: y.Tally, c: int, mode: int, start: int, end: int) -> None:
+    t.mode[c, mode] += end - start
+    if end > start:
+        number = t.total[y.SPAN_ROWS]
+        t.total[y.SPAN_ROWS] += 1
+        if number < t.span.shape[0]:
+            t.span[number, 0] = c
+            t.span[number, 1] = mode
+            t.span[number, 2] = start
+            t.span[number, 3] = end
+
+
+@part
+def count_mode(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Count the time since the last count for the mode that a pCPU has been in: behind a VM exit, ``irqoff`` first."""
+    cpu = h.cpu
+    since, shown = cpu[c, f.SINCE], cpu[c, f.SHOWN]
+    if shown == f.XEN and cpu[c, f.OFF_UNTIL] > since:
+        on = min(now, cpu[c, f.OFF_UNTIL])
+        _span(t, c, f.IRQOFF, since, on)
+        since = on
+    _span(t, c, shown, since, now)
+    cpu[c, f.SINCE] = now
+
+
+@part
+def interrupt_time(h: Host, c: int) -> int:
+    """Return when the next interrupt can take effect, as far as that hangs on time; NEVER if there is none."""
+    cpu = h.cpu
+    if cpu[c, f.PHASE] == f.ENTRY_INVEPT or cpu[c, f.PHASE] == f.SEND:
+        return int(f.NEVER)
+    time = f.NEVER
+    if cpu[c, f.CALLS] >= 0:
+        time = cpu[c, f.ARRIVES]
+    if cpu[c, f.FLUSHER] >= 0:
+        time = min(time, cpu[c, f.FLUSH_ARRIVES])
+    return int(time if time == f.NEVER else max(time, cpu[c, f.OFF_UNTIL]))
 
 
 @part
@@ -80,23 +128,30 @@ def settle(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
         cpu[c, f.STOPPED] = 1
         mode = f.XEN
     if mode != cpu[c, f.SHOWN]:
-        t.mode[c, cpu[c, f.SHOWN]] += now - cpu[c, f.SINCE]
+        count_mode(h, t, c, now)
         cpu[c, f.SHOWN] = mode
-        cpu[c, f.SINCE] = now
     busy = cpu[c, f.HANDLING] >= 0 or cpu[c, f.ENTERING] == 1
     if busy or cpu[c, f.STOPPED]:
-        if cpu[c, f.LEFT] == f.NEVER and _is_at_work(h, w, c):
-            cpu[c, f.LEFT] = max(0, cpu[c, f.DUE] - now)
+        if cpu[c, f.LEFT] == f.NEVER and cpu[c, f.KEPT] == f.NONE and _is_at_work(h, w, c):
+            if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
+                cpu[c, f.KEPT] = now
+            else:
+                cpu[c, f.LEFT] = max(0, cpu[c, f.DUE] - now)
     elif cpu[c, f.LEFT] < f.NEVER:
         cpu[c, f.DUE] = now + cpu[c, f.LEFT]
         cpu[c, f.LEFT] = f.NEVER
-    if busy:
-        time = cpu[c, f.FREE]
-    else:
-        time = program_time(h, c)
-        if cpu[c, f.SIGNAL] >= 0 and cpu[c, f.PHASE] != f.ENTRY_INVEPT:
-            time = min(time, cpu[c, f.ARRIVES])
+    elif cpu[c, f.KEPT] != f.NONE:
+        add_cost(h, t, c, now - cpu[c, f.KEPT])
+        cpu[c, f.KEPT] = f.NONE
+    time = cpu[c, f.FREE] if busy else min(program_time(h, c), interrupt_time(h, c))
     set_time(h.times, h.tree, c, max(now, time))
+
+
+@part
+def add_cost(h: Host, t: y.Tally, c: int, amount: int) -> None:
+    """Replaying as recorded: count what has to be taken from the gap that a pCPU is in."""
+    if h.cpu[c, f.PC] < h.cpu[c, f.LAST]:
+        t.row[h.cpu[c, f.PC], y.R_COST] += amount
 
 
 @part
@@ -111,9 +166,11 @@ def program_time(h: Host, c: int) -> int:
     elif phase == f.GAP:
         waits = cpu[c, f.PC] == cpu[c, f.LAST] or cpu[c, f.WAITS] != f.NOTHING
     elif phase == f.ACKS:
-        time, waits = cpu[c, f.B_ACKED], cpu[c, f.B_LEFT] > 0
+        time, waits = max(time, cpu[c, f.B_ACKED]), cpu[c, f.B_LEFT] > 0
+        if cpu[c, f.B_TARGETS] > 0 and cpu[c, f.B_P2M] >= 0:
+            time += h.cost[f.C_UNEXPLAINED]
     else:
-        waits = phase == f.QUEUE or phase == f.CALL_QUEUE
+        waits = phase == f.QUEUE or phase == f.DRAIN or phase == f.CALL_QUEUE
     return int(f.NEVER if waits else time)
 
 
@@ -133,19 +190,52 @@ def _is_at_work(h: Host, w: p.Program, c: int) -> bool:
     phase = h.cpu[c, f.PHASE]
     if phase == f.GAP:
         return bool(h.cpu[c, f.MODE] != f.IDLE) and not is_elastic(h, w, c)
-    waits = phase == f.QUEUE or phase == f.HANDOFF or phase == f.CALL_QUEUE or phase == f.CALL_HANDOFF
+    waits = phase == f.QUEUE or phase == f.HANDOFF or phase == f.DRAIN
+    waits = waits or phase == f.CALL_QUEUE or phase == f.CALL_HANDOFF
     return not waits and bool(phase != f.ACKS)
 
 
 @part
-def begin_gap(h: Host, w: p.Program, c: int, now: int) -> None:
+def begin_gap(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """End a row: the next one is due after its gap, or, after idling and lost records, when it was recorded."""
     cpu = h.cpu
     cpu[c, f.PHASE] = f.GAP
     cpu[c, f.ENDED] = now
+    if cpu[c, f.STALLED] != f.NONE and cpu[c, f.DEPTH] == 0:
+        end_stall(h, t, c, now)
     row = cpu[c, f.PC]
     if row == cpu[c, f.LAST]:
         cpu[c, f.DUE] = now
         return
     cpu[c, f.RECORDED] += w.gap[row]
-    cpu[c, f.DUE] = cpu[c, f.RECORDED] if is_elastic(h, w, c) else now + w.gap[row]
+    if w.cut.shape[0] > 0:
+        cpu[c, f.RECORDED] += w.cut[row]
+    if h.how[f.AS_RECORDED]:
+        add_cost(h, t, c, now - cpu[c, f.CARRIED])
+        cpu[c, f.DUE] = cpu[c, f.RECORDED]
+    else:
+        cpu[c, f.DUE] = cpu[c, f.RECORDED] if is_elastic(h, w, c) else now + w.gap[row]
+
+
+@part
+def begin_stall(h: Host, c: int, row: int, now: int) -> None:
+    """Begin something that lets no softirq run, with the row with that number, unless that has begun before."""
+    if h.cpu[c, f.STALLED] == f.NONE:
+        h.cpu[c, f.STALLED] = now
+        h.cpu[c, f.STALL_ROW] = row
+
+
+@part
+def end_stall(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Let softirqs run, and see for how long they could not: after some time the watchdog would have fired."""
+    begun = h.cpu[c, f.STALLED]
+    h.cpu[c, f.STALLED] = f.NONE
+    t.total[y.STALL] = max(t.total[y.STALL], now - begun)
+    fires = begun + h.cost[f.C_TIMEOUT]
+    if now < fires:
+        return
+    pcpu, first = h.topology[c], t.total[y.FIRED_AT]
+    if first == f.NONE or fires < first or (fires == first and pcpu < t.total[y.FIRED_ON]):
+        t.total[y.FIRED_AT] = fires
+        t.total[y.FIRED_ON] = pcpu
+        t.total[y.FIRED_ROW] = h.cpu[c, f.STALL_ROW]

@@ -8,62 +8,94 @@ from eptreplay.machine.locks import distance
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.host import Host, charge, mode_of, mode_without_interrupt, settle
-from eptreplay.replay.invalidation import invept, start_entry
+from eptreplay.replay.invalidation import flush, invept, start_entry
 
 
 @part
-def deliver(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """Let an interrupt take effect: out of the guest or the C-state, and into the handler."""
+def deliver(h: Host, c: int, now: int) -> None:
+    """Let an interrupt take effect: out of the guest or the C-state, and into the handler of the first call."""
     cpu, cost = h.cpu, h.cost
-    sender = cpu[c, f.SIGNAL]
+    if cpu[c, f.FLUSHER] >= 0 and cpu[c, f.FLUSH_ARRIVES] <= now:
+        sender = cpu[c, f.FLUSHER]
+        cpu[c, f.FLUSHER] = f.NONE
+        cpu[c, f.REST] = f.NONE
+    else:
+        sender = cpu[c, f.CALLS]
+        cpu[c, f.CALLS] = f.NONE
+        cpu[c, f.TAKEN] = cpu[c, f.LAST_CALL]
+        cpu[c, f.REST] = h.behind[c, sender] if cpu[c, f.TAKEN] != sender else f.NONE
     mode = mode_of(h, c)
-    cpu[c, f.SIGNAL] = f.NONE
+    cpu[c, f.MET] = mode
+    cpu[c, f.DELIVERED] = now
     cpu[c, f.HANDLING] = sender
-    t.cpu[c, y.C_IPIS] += 1
-    free = now + cost[f.C_HANDLER]
+    free = now + cost[f.C_HANDLER] + _function_time(h, sender)
     if mode == f.GUEST:
         free += cost[f.C_EXIT]
-        cpu[c, f.STRUCK] = now
-        cpu[c, f.I_DOMAIN] = h.p2m[cpu[sender, f.B_P2M], f.P_DOMAIN]
-        cpu[c, f.I_CAUSE] = cpu[sender, f.B_CAUSE]
+        if cpu[sender, f.B_DOM] >= 0:
+            cpu[c, f.STRUCK] = now
+            cpu[c, f.I_DOMAIN] = cpu[sender, f.B_DOM]
+            cpu[c, f.I_CAUSE] = cpu[sender, f.B_CAUSE]
     elif mode == f.IDLE:
-        free += cost[f.C_WAKE]
-    if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
-        free += cost[f.C_INVEPT]
+        free += cost[f.C_WAKE_DEEP] if now - cpu[c, f.SINCE] >= cost[f.C_DEEP_AFTER] else cost[f.C_WAKE]
     cpu[c, f.FREE] = free
-    number = t.total[y.ACK_ROWS]
-    t.total[y.ACK_ROWS] += 1
-    if number < t.ack.shape[0]:
-        t.ack[number, 0] = cpu[sender, f.B_NUMBER]
-        t.ack[number, 1] = c
-        t.ack[number, 2] = mode
-        t.ack[number, 3] = now
-        t.ack[number, 4] = free + cost[f.C_ACK + distance(cost, h.topology[c], h.topology[sender])]
+
+
+@part
+def _function_time(h: Host, sender: int) -> int:
+    """Return how long what a sender has called for takes."""
+    if h.cpu[sender, f.B_KIND] == f.IPI_INVEPT:
+        return int(h.cost[f.C_INVEPT])
+    return int(h.cost[f.C_FLUSH]) if h.cpu[sender, f.B_KIND] == f.IPI_FLUSH else 0
 
 
 @part
 def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    """Acknowledge, now that the handler is over, and go back into the guest that was interrupted, if any."""
-    cpu, cost = h.cpu, h.cost
+    """Acknowledge a call, now that it is over; go on with the next, or back into the guest that was interrupted."""
+    cpu = h.cpu
     sender = cpu[c, f.HANDLING]
     if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
-        invept(h, t, c, cpu[sender, f.B_P2M], now - cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
-    cpu[c, f.HANDLING] = f.NONE
-    arrives = now + cost[f.C_ACK + distance(cost, h.topology[c], h.topology[sender])]
+        invept(h, t, c, cpu[sender, f.B_P2M], now - h.cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
+    elif cpu[sender, f.B_KIND] == f.IPI_FLUSH:
+        flush(h, c)
+    _answer(h, t, c, sender, now)
+    following = cpu[c, f.REST]
+    cpu[c, f.HANDLING] = following
+    if following >= 0:
+        cpu[c, f.REST] = h.behind[c, following] if cpu[c, f.TAKEN] != following else f.NONE
+        cpu[c, f.FREE] = now + h.cost[f.C_CALL] + _function_time(h, following)
+    elif mode_without_interrupt(h, c) == f.GUEST:
+        if cpu[c, f.ENTERED] >= 0 and h.dom[cpu[c, f.ENTERED], f.PAUSED] > 0:
+            if cpu[c, f.STRUCK] != f.NONE:
+                charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK])
+            cpu[c, f.STRUCK] = f.NONE
+        else:
+            start_entry(h, t, c, now)
+    if cpu[sender, f.B_LEFT] == 0:
+        settle(h, t, w, sender, now)
+
+
+@part
+def _answer(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
+    """Send a sender its acknowledgement."""
+    cpu = h.cpu
+    arrives = now + h.cost[f.C_ACK + distance(h.cost, h.topology[c], h.topology[sender])]
     slowest = cpu[sender, f.B_SLOWEST]
     if slowest == f.NONE or arrives > t.slowest[sender] or (arrives == t.slowest[sender] and c < slowest):
         cpu[sender, f.B_SLOWEST] = c
         t.slowest[sender] = arrives
     cpu[sender, f.B_ACKED] = max(cpu[sender, f.B_ACKED], arrives)
     cpu[sender, f.B_LEFT] -= 1
-    if mode_without_interrupt(h, c) == f.GUEST:
-        if cpu[c, f.ENTERED] >= 0 and h.dom[cpu[c, f.ENTERED], f.PAUSED] > 0:
-            charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK])
-            cpu[c, f.STRUCK] = f.NONE
-        else:
-            start_entry(h, t, c, now)
-    if cpu[sender, f.B_LEFT] == 0:
-        settle(h, t, w, sender, now)
+    if cpu[sender, f.B_P2M] == f.NONE:
+        return
+    t.cpu[c, y.C_IPIS] += 1
+    number = t.total[y.ACK_ROWS]
+    t.total[y.ACK_ROWS] += 1
+    if number < t.ack.shape[0]:
+        t.ack[number, 0] = cpu[sender, f.B_NUMBER]
+        t.ack[number, 1] = c
+        t.ack[number, 2] = cpu[c, f.MET]
+        t.ack[number, 3] = cpu[c, f.DELIVERED]
+        t.ack[number, 4] = arrives
 
 
 @part

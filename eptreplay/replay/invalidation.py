@@ -1,4 +1,4 @@
-"""INVEPT, the marks that call for it, VM entries, and what cold translations cost."""
+"""INVEPT, the marks that call for it, VM entries, and what cold translations cost; flushes of the TLB."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from eptreplay.jit import part
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import contains, remove
 from eptreplay.replay import tally as y
-from eptreplay.replay.host import Host, charge
+from eptreplay.replay.host import Host, add_cost, charge
 
 
 @part
@@ -16,7 +16,7 @@ def invept(h: Host, t: y.Tally, c: int, n: int, start: int, where: int, cause: i
     h.cpu[c, f.COLD_CAUSE] = cause
     h.cpu[c, f.COLD_DOMAIN] = dom
     h.cached[c, n] = start + h.cost[f.C_INVEPT]
-    t.measure[dom, cause, y.INVEPTS] += 1
+    charge(t, dom, cause, y.INVEPTS, 1)
     t.cpu[c, y.C_INVEPTS] += 1
     number = t.total[y.INVEPT_ROWS]
     t.total[y.INVEPT_ROWS] += 1
@@ -79,7 +79,9 @@ def be_in_guest(h: Host, t: y.Tally, c: int, now: int, counts: int) -> None:
     refill = 0
     if cpu[c, f.COLD_CAUSE] >= 0:
         refill = h.cost[f.C_REFILL]
-        if cpu[c, f.LEFT] < f.NEVER:
+        if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
+            add_cost(h, t, c, refill)
+        elif cpu[c, f.LEFT] < f.NEVER:
             cpu[c, f.LEFT] += refill
         else:
             cpu[c, f.DUE] += refill
@@ -89,3 +91,10 @@ def be_in_guest(h: Host, t: y.Tally, c: int, now: int, counts: int) -> None:
     if cpu[c, f.STRUCK] != f.NONE:
         charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK] + refill)
         cpu[c, f.STRUCK] = f.NONE
+
+
+@part
+def flush(h: Host, c: int) -> None:
+    """Flush the TLB of a pCPU: the clock of flushes advances, and is its stamp (``pre_flush()``)."""
+    h.freed[0] += 1
+    h.cpu[c, f.STAMP] = h.freed[0]

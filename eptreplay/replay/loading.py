@@ -6,11 +6,14 @@ from eptreplay.jit import part
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import insert, remove
 from eptreplay.replay.host import Host
+from eptreplay.replay.invalidation import flush
 
 
 @part
 def load(h: Host, c: int, vcpu: int, dom: int) -> None:
     """Load a vCPU's state; it lies nowhere else from now on. An unknown vCPU (-1) may be any, and so unloads none."""
+    if vcpu < 0 or h.cpu[c, f.VCPU] != vcpu:
+        flush(h, c)
     unload(h, c)
     if vcpu >= 0:
         if h.vcpu[vcpu] >= 0:

@@ -15,12 +15,17 @@ from eptreplay.workload.schema import (
     ASSUMED,
     CALL,
     FREE_TABLE,
+    FROM_RECORD,
     GLOBAL_CHANGE,
     HOLD_BEGIN,
     HOLD_END,
     IDLE,
+    INFERRED,
+    LOOKUP,
     LOST,
     MISCONFIG,
+    PAGE_ALLOC,
+    PAGE_FREE,
     PAUSE,
     POD_RECLAIM,
     SET,
@@ -35,9 +40,9 @@ from eptreplay.workload.schema import (
 from eptreplay.workload.workload import Workload
 
 __all__ = [
-    "CALL", "FREE_TABLE", "GLOBAL_CHANGE", "HOLD_BEGIN", "HOLD_END", "IDLE", "LOST", "MISCONFIG", "PAUSE", "PML",
-    "POD_RECLAIM", "SET", "SWITCH_IN", "SWITCH_OUT", "UNPAUSE", "VMENTER", "VMEXIT", "WAKE", "Numbers", "Program",
-    "Reading", "number_workload",
+    "CALL", "FREE_TABLE", "GLOBAL_CHANGE", "HOLD_BEGIN", "HOLD_END", "IDLE", "LOOKUP", "LOST", "MISCONFIG",
+    "PAGE_ALLOC", "PAGE_FREE", "PAUSE", "PML", "POD_RECLAIM", "SET", "SWITCH_IN", "SWITCH_OUT", "UNPAUSE", "VMENTER",
+    "VMEXIT", "WAKE", "Numbers", "Program", "Reading", "number_workload",
 ]  # fmt: skip
 
 NONE = -1
@@ -47,11 +52,14 @@ OP, WAITS_FOR, WAITED_FOR = 0x3F, 0x40, 0x80
 
 (
     A_CAUSE, A_PRESENT, A_UPGRADE, A_OLD, A_NEW, A_ORDER, A_LEVEL, A_GFN, A_MFN, A_ENTRY, A_COUNT, A_LAST, A_LAST_PATH,
-    A_WHAT, ACT_FIELDS,
-) = range(15)  # fmt: skip
-"""What is changed within a hold. ``A_ENTRY``: the entry to be written; ``A_LAST``, ``A_LAST_PATH``: of a range, the
-last frame and the path to it; ``A_WHAT``: of a sync point, which.
+    A_WHAT, A_RECORDED, ACT_FIELDS,
+) = range(16)  # fmt: skip
+"""What is changed within a hold. ``A_RECORDED``: 1 if a record says so; ``A_ENTRY``: the entry to be written;
+``A_LAST``, ``A_LAST_PATH``: of a range, the last frame and the path to it; ``A_WHAT``: of a sync point, which.
 """
+
+L_COUNT, L_PREEMPTIBLE, READ_FIELDS = range(3)
+"""What is looked up."""
 
 PML = CAUSES.index("pml")
 MENDING = CAUSES.index("misconfig")
@@ -78,9 +86,11 @@ class Program(NamedTuple):
     """Rows of all pCPUs, one pCPU after the other.
 
     ``arg``: the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE, the p2m of rows about one. ``item``: the vCPU of
-    SWITCH_IN, the hold of hold rows, the act of what is done within a hold. ``edge``, and the pCPU of that row.
-    ``acts``: [act, field]; ``path``: [act, level], see ``machine.ept``, and behind those the paths to the last frames
-    of ranges. ``first``: the first row of each pCPU.
+    SWITCH_IN, the hold of hold rows, the act of what is done within a hold, the pCPU of a CALL of no p2m (-1: all
+    others), the number of a LOOKUP, and of the PAGE_FREE that is or that a PAGE_ALLOC looks at, from 1 on (-1: none).
+    ``edge``, and the pCPU of that row. ``acts``: [act, field]; ``path``: [act, level], see ``machine.ept``, and behind
+    those the paths to the last frames of ranges. ``first``: the first row of each pCPU. ``reads``: [LOOKUP, field].
+    ``cut``: what was taken from each gap, or nothing if nothing was.
     """
 
     op: NDArray[np.uint8]
@@ -92,6 +102,8 @@ class Program(NamedTuple):
     acts: Int64s
     path: Int64s
     first: Int64s
+    reads: Int64s
+    cut: Int64s
 
 
 class Numbers(NamedTuple):
@@ -100,7 +112,8 @@ class Numbers(NamedTuple):
     ``begin``: first row of each pCPU, and the number of rows. ``p2ms``: (domain, view). ``holds``: the workload's
     numbers, and those behind the number of a PML drain for the holds that it may be cut into; ``hold_cause``,
     ``hold_p2m``, ``hold_pcpu`` and ``hold_dom`` (who ran, or -1) of each; ``nodes``: of all EPT tables together;
-    ``first_tables``: for each p2m the node below its first root entry; ``ranges``: room for log-dirty ranges of a p2m.
+    ``first_tables``: for each p2m the node below its first root entry; ``ranges``: room for log-dirty ranges of a p2m;
+    ``frees``: how many PAGE_FREE; ``reads``: the rows LOOKUP.
     """
 
     pcpus: Int64s
@@ -117,12 +130,15 @@ class Numbers(NamedTuple):
     first_tables: Int64s
     ranges: int
     deepest: int
+    frees: int
+    reads: Int64s
 
 
 def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numbers]:
     """Return a workload in dense numbers."""
     op = np.where(_left_out(workload, reading), np.uint8(WAIT), workload.op)
     on_p2m = np.isin(op, _ON_P2M) & ((op != CALL) | (workload.p2m_dom >= 0))
+    owner = np.repeat(np.arange(workload.pcpus.size), np.diff(workload.begin))
     guests = np.array([domain.number for domain in workload.domains if domain.has_guest_mode], np.int64)
     domains = np.unique(np.concatenate([workload.run_dom[workload.run_dom >= 0], workload.p2m_dom[on_p2m], guests]))
     p2m_key = (workload.p2m_dom.astype(np.int64) + 1) << 32 | np.maximum(workload.p2m_view, 0)
@@ -130,7 +146,7 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
     p2m_keys = np.unique(np.concatenate([p2m_key[on_p2m], (guests + 1) << 32]))
     vcpu_key = workload.run_dom.astype(np.int64) << 32 | (workload.run_vcpu.astype(np.int64) + 1)
     vcpu_keys = np.unique(vcpu_key[(op == SWITCH_IN) & (workload.run_vcpu >= 0)])
-    acts = np.flatnonzero(np.isin(op, _ACTS))
+    acts = np.flatnonzero(np.isin(op, _ACTS) & on_p2m)
     begins = np.flatnonzero(op == HOLD_BEGIN)
     by_hold = begins[np.argsort(workload.hold[begins], kind="stable")]
     holds, of_begin = _holds(workload, op, by_hold)
@@ -145,8 +161,14 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
     item[on_hold] = _position(holds, workload.hold[on_hold])
     item[acts] = np.arange(acts.size)
 
-    size = np.diff(workload.begin)
-    owner = np.repeat(np.arange(workload.pcpus.size), size)
+    calls = np.flatnonzero((op == CALL) & ~on_p2m)
+    item[calls] = _position(workload.pcpus, workload.target[calls])
+    reads = np.flatnonzero(op == LOOKUP)
+    item[reads] = np.arange(reads.size)
+    frees = np.flatnonzero(op == PAGE_FREE)
+    item[frees] = 1 + np.arange(frees.size)
+    allocations = np.flatnonzero((op == PAGE_ALLOC) & (workload.freed_by >= 0))
+    item[allocations] = item[workload.freed_by[allocations]]
     has_edge = workload.edge >= 0
     flags = np.where(has_edge, WAITS_FOR, 0)
     flags[workload.edge[has_edge]] |= WAITED_FOR
@@ -164,6 +186,8 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
         acts=table,
         path=path[: path.shape[0] - len(p2m_keys)],
         first=workload.begin[:-1],
+        reads=np.column_stack([workload.count[reads], workload.preemptible[reads] == 1]).astype(np.int64),
+        cut=workload.cut_ns if workload.cut_ns.any() else np.zeros(0, np.int64),
     )
     numbers = Numbers(
         pcpus=workload.pcpus,
@@ -180,21 +204,26 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
         first_tables=path[path.shape[0] - len(p2m_keys) :, ept.LEVELS - 2],
         ranges=2 * (1 + int(np.bincount(ranged).max(initial=0))) if ranged.size else 1,
         deepest=int(depth.max(initial=0)),
+        frees=frees.size,
+        reads=reads,
     )
     return program, numbers
 
 
 _ACTS = (SET, MISCONFIG, GLOBAL_CHANGE, FREE_TABLE, POD_RECLAIM, CALL)
-_ON_P2M = (HOLD_BEGIN, HOLD_END, *_ACTS)
+_ON_P2M = (HOLD_BEGIN, HOLD_END, LOOKUP, *_ACTS)
 _UPGRADES = np.array([[is_upgrade(old, new) for new in range(len(TYPES))] for old in range(len(TYPES))])
 _PRESENT = np.array([[is_present(kind, access) for access in range(len(ACCESSES))] for kind in range(len(TYPES))])
 
 
 def _left_out(workload: Workload, reading: Reading) -> NDArray[np.bool_]:
-    """Return the rows that are not replayed: holds around misconfigurations that EPT does not have, or may not."""
+    """Return the rows that are not replayed.
+
+    For EPT holds around misconfigurations that it does not have, or may not; for NPT what VMX alone has to do.
+    """
+    if reading.tables == "npt":  # there is no VMCS to be cleared
+        return (workload.op == CALL) & (workload.target >= 0) & (workload.origin == INFERRED)
     left_out = np.zeros(workload.op.size, np.bool_)
-    if reading.tables == "npt":
-        return left_out
     other = (workload.op == MISCONFIG) & (workload.count == 0)
     if not reading.doubtful:
         other |= (workload.op == MISCONFIG) & (workload.old_known == ASSUMED)
@@ -263,6 +292,7 @@ def _acts(workload: Workload, op: NDArray[np.uint8], rows: Int64s, unseen: str) 
         A_LAST: last,
         A_LAST_PATH: NONE,
         A_WHAT: np.where(op[rows] == FREE_TABLE, d.FREE_TABLE, reclaim),
+        A_RECORDED: workload.origin[rows] == FROM_RECORD,
     }
     table = np.empty((rows.size, ACT_FIELDS), np.int64)
     for field, values in fields.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.causes import CAUSES
+from eptreplay.machine import fields as f
 from eptreplay.machine.fields import MODES
 from eptreplay.replay import tally as y
 from eptreplay.replay.schema import RESULT_TABLES
@@ -24,7 +26,10 @@ Table = dict[str, NDArray[Any] | list[Any]]
 
 
 class Run(NamedTuple):
-    """One row of ``runs``: what was replayed how."""
+    """One row of ``runs``: what was replayed how.
+
+    ``recorded_as``: whose costs were taken from the gaps, and of how many rows they would have taken too much.
+    """
 
     number: int
     strategy: Strategy
@@ -32,6 +37,8 @@ class Run(NamedTuple):
     profile: str
     seed: int
     preset: str | None = None
+    recorded_as: str | None = None
+    clamped_rows: int | None = None
 
 
 class Replayed(NamedTuple):
@@ -50,7 +57,7 @@ def quantile(ordered: NDArray[np.int64], share: tuple[int, int]) -> int | None:
     return int(ordered[max(rank, 1) - 1])
 
 
-def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
+def run_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
     """Return the row of ``runs`` for one replay, with null where the recording cannot tell."""
     run, tally = replayed.run, replayed.outcome.tally
     measure = tally.measure.sum(axis=(0, 1))
@@ -61,6 +68,7 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
     sets = workload.op == s.SET
     recorded = int((sets & (workload.origin == s.FROM_RECORD)).sum())
     all_sets = int(workload.count[sets].sum())
+    waits = np.sort(tally.read_wait)
     row: dict[str, Any] = {
         "run": run.number,
         "preset": run.preset,
@@ -68,6 +76,8 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
         "lock": run.lock,
         "profile": run.profile,
         "seed": run.seed,
+        "recorded_as": run.recorded_as,
+        "clamped_rows": run.clamped_rows,
         "p2m_sets": all_sets,
         "p2m_sets_recorded": recorded,
         "p2m_sets_inferred": all_sets - recorded,
@@ -84,16 +94,53 @@ def run_row(workload: Workload, replayed: Replayed) -> dict[str, Any]:
         "vmenter_invepts": int(total[y.VMENTER_INVEPTS]),
         **_spread("hold_ns", hold[:, y.H_RELEASE] - hold[:, y.H_ACQUIRE]),
         **_spread("write_wait_ns", hold[:, y.H_ACQUIRE] - hold[:, y.H_REQUEST]),
+        **(_spread("read_wait_ns", waits) if waits.size else {}),
         **_spread("op_latency_ns", hold[:, y.H_END] - hold[:, y.H_REQUEST]),
         "post_unlock_wait_ns_total": int(total[y.POST_UNLOCK]),
         "call_lock_wait_ns_total": int(total[y.CALL_WAIT]),
+        **_utilisation(run.strategy, replayed.outcome),
+        **{name: int(total[at]) for name, at in _TOTALS.items()},
+        **_watchdog(replayed.outcome),
         "guest_stolen_ns": int(measure[y.STOLEN]),
         "assumed_rows": int((sets & (workload.old_known == s.ASSUMED)).sum()),
         "interpolated_rows": int((workload.time_origin == s.INTERPOLATED).sum()),
         "simulated_ns": int(total[y.SIMULATED]),
     }
     unknown = _unknown(workload, replayed)
-    return _known({column.name: row.get(column.name) for column in RESULT_TABLES["runs"]}, unknown)
+    return [_known({column.name: row.get(column.name) for column in RESULT_TABLES["runs"]}, unknown)]
+
+
+_TOTALS = {
+    "icr_writes": y.ICR_WRITES,
+    "other_calls": y.OTHER_CALLS,
+    "other_ipis": y.OTHER_IPIS,
+    "alloc_flushes": y.ALLOC_FLUSHES,
+    "stall_ns_max": y.STALL,
+}
+
+
+def _utilisation(strategy: Strategy, outcome: Outcome) -> dict[str, float | None]:
+    """Return the shares of the time that locks were held."""
+    held, simulated = outcome.host.lock[:, f.HELD], int(outcome.tally.total[y.SIMULATED])
+    if not simulated:
+        return {}
+    shares: dict[str, float | None] = {"lock_utilisation": int(held[1:-1].max(initial=0)) / simulated}
+    if strategy.call_lock == "serial":
+        shares["call_lock_utilisation"] = int(held[0]) / simulated
+    return shares
+
+
+def _watchdog(outcome: Outcome) -> dict[str, Any]:
+    """Return when and where the watchdog fired. That it did not can be said only of a workload with lookups."""
+    total = outcome.tally.total
+    if total[y.FIRED_AT] == f.NONE:
+        return {"watchdog_fired": False if outcome.numbers.reads.size else None}
+    return {
+        "watchdog_fired": True,
+        "watchdog_at_ns": int(total[y.FIRED_AT]),
+        "watchdog_pcpu": int(total[y.FIRED_ON]),
+        "watchdog_row": int(total[y.FIRED_ROW]),
+    }
 
 
 def _unknown(workload: Workload, replayed: Replayed) -> tuple[str, ...]:
@@ -118,25 +165,65 @@ def _spread(name: str, values: NDArray[np.int64]) -> dict[str, int | None]:
 def cause_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
     """Return the rows of ``causes``: each domain and cause with anything to count."""
     numbers, measure = replayed.outcome.numbers, replayed.outcome.tally.measure
-    sets = workload.op == s.SET
-    recorded = sets & (workload.origin == s.FROM_RECORD)
     unknown = _unknown(workload, replayed)
     rows = []
     for i, dom in enumerate(numbers.domains):
         for cause, name in enumerate(CAUSES):
             if not measure[i, cause].any():
                 continue
-            own = (workload.p2m_dom == dom) & (workload.cause == cause)
-            counted = {
-                "holds": y.HOLDS, "hold_ns_total": y.HOLD_NS, "p2m_sets": y.SETS, "ept_stores": y.STORES,
-                "syncs": y.SYNCS, "broadcasts": y.BROADCASTS, "ipis": y.IPIS, "invepts": y.INVEPTS,
-                "guest_stolen_ns": y.STOLEN,
-            }  # fmt: skip
-            values: dict[str, Any] = {column: int(measure[i, cause, at]) for column, at in counted.items()}
-            values["p2m_sets_recorded"] = int((own & recorded).sum())
-            values["p2m_sets_inferred"] = values["p2m_sets"] - values["p2m_sets_recorded"]
             who = {"run": replayed.run.number, "p2m_dom": dom if dom >= 0 else None, "cause": name}
-            rows.append({**who, **_known(values, unknown)})
+            rows.append({**who, **_known(_measures(measure[i, cause]), unknown)})
+    return rows
+
+
+_MEASURES = {
+    "holds": y.HOLDS, "hold_ns_total": y.HOLD_NS, "p2m_sets": y.SETS, "p2m_sets_recorded": y.RECORDED,
+    "ept_stores": y.STORES, "syncs": y.SYNCS, "broadcasts": y.BROADCASTS, "ipis": y.IPIS, "invepts": y.INVEPTS,
+    "guest_stolen_ns": y.STOLEN,
+}  # fmt: skip
+
+
+def _measures(counted: NDArray[np.int64]) -> dict[str, Any]:
+    values = {column: int(counted[at]) for column, at in _MEASURES.items()}
+    return {**values, "p2m_sets_inferred": values["p2m_sets"] - values["p2m_sets_recorded"]}
+
+
+def timeline_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
+    """Return the rows of ``timeline``; none where the recording has no times."""
+    total, bucket = replayed.outcome.tally.total, replayed.outcome.tally.bucket
+    if not workload.facts.has_times or not total[y.SIMULATED]:
+        return []
+    width = int(total[y.BUCKET_WIDTH])
+    unknown = _unknown(workload, replayed)
+    return [
+        {
+            "run": replayed.run.number,
+            "t0_ns": number * width,
+            "t1_ns": (number + 1) * width,
+            **_known(_measures(bucket[number]), unknown),
+        }
+        for number in range(int(total[y.SIMULATED]) // width + 1)
+    ]
+
+
+def lookup_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
+    """Return the rows of ``lookups``."""
+    numbers, table = replayed.outcome.numbers, replayed.outcome.tally.lookup
+    owner = np.searchsorted(numbers.begin, numbers.reads, side="right") - 1
+    unknown = _unknown(workload, replayed)
+    rows = []
+    for k, row in enumerate(numbers.reads.tolist()):
+        begin, end, total, longest = table[k].tolist()
+        who = {
+            "run": replayed.run.number,
+            "row": row,
+            "pcpu": int(numbers.pcpus[owner[k]]),
+            "p2m_dom": int(workload.p2m_dom[row]),
+            "preemptible": bool(workload.preemptible[row] == 1),
+            "count": int(workload.count[row]),
+        }
+        times = {"t_ns": begin, "wait_ns_total": total, "wait_ns_max": longest, "elapsed_ns": end - begin}
+        rows.append({**who, **_known(times, unknown)})
     return rows
 
 
@@ -150,7 +237,8 @@ def pcpu_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
         values["ipis_received"] = int(tally.cpu[c, y.C_IPIS])
         values["invepts"] = int(tally.cpu[c, y.C_INVEPTS])
         values["drift_ns"] = int(tally.cpu[c, y.C_DRIFT])
-        rows.append({"run": replayed.run.number, "pcpu": pcpu, "irqoff_ns": None, **_known(values, unknown)})
+        values["edges_waited"], values["edge_wait_ns"] = int(tally.cpu[c, y.C_EDGES]), int(tally.cpu[c, y.C_EDGE_NS])
+        rows.append({"run": replayed.run.number, "pcpu": pcpu, **_known(values, unknown)})
     return rows
 
 
@@ -199,6 +287,42 @@ def broadcast_columns(workload: Workload, replayed: Replayed) -> Table:
     return _masked(workload, replayed, columns)
 
 
+def ack_columns(workload: Workload, replayed: Replayed) -> Table:
+    """Return the columns of ``acks``, by broadcast and pCPU; none where nobody knows whom a broadcast meets."""
+    numbers, table = replayed.outcome.numbers, replayed.outcome.tally.ack
+    if is_unknown("targets", _unknown(workload, replayed)):
+        table = table[:0]
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    columns: Table = {
+        "broadcast": table[:, 0],
+        "pcpu": numbers.pcpus[table[:, 1]],
+        "mode": [MODES[mode] for mode in table[:, 2].tolist()],
+        "t_deliver_ns": table[:, 3],
+        "t_ack_ns": table[:, 4],
+    }
+    return _masked(workload, replayed, columns)
+
+
+def mode_columns(workload: Workload, replayed: Replayed) -> Table:
+    """Return the columns of ``modes``, by pCPU and time; none where the recording cannot tell."""
+    numbers, table = replayed.outcome.numbers, replayed.outcome.tally.span
+    if is_unknown("guest_ns", _unknown(workload, replayed)):
+        table = table[:0]
+    table = table[np.lexsort((table[:, 2], table[:, 0]))]
+    # Stretches of one mode are counted whenever something about it might have changed.
+    begins = np.ones(table.shape[0], np.bool_)
+    begins[1:] = (table[1:, 0] != table[:-1, 0]) | (table[1:, 1] != table[:-1, 1])
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], table.shape[0]) - 1
+    columns: Table = {
+        "pcpu": numbers.pcpus[table[first, 0]],
+        "mode": [MODES[mode] for mode in table[first, 1].tolist()],
+        "t0_ns": table[first, 2],
+        "t1_ns": table[last, 3],
+    }
+    return _masked(workload, replayed, columns)
+
+
 def invept_columns(workload: Workload, replayed: Replayed) -> Table:
     """Return the columns of ``invepts``, by time and pCPU; none where the recording cannot tell."""
     numbers, table = replayed.outcome.numbers, replayed.outcome.tally.invept
@@ -230,3 +354,22 @@ def _masked(workload: Workload, replayed: Replayed, columns: Table) -> Table:
     size = len(next(iter(columns.values())))
     known: Table = {name: [None] * size if is_unknown(name, unknown) else value for name, value in columns.items()}
     return {"run": np.full(size, replayed.run.number), **known}
+
+
+ROWS: dict[str, Callable[[Workload, Replayed], list[dict[str, Any]]]] = {
+    "runs": run_rows,
+    "causes": cause_rows,
+    "timeline": timeline_rows,
+    "pcpus": pcpu_rows,
+    "lookups": lookup_rows,
+}
+"""What makes the rows of each table of a result."""
+
+COLUMNS: dict[str, Callable[[Workload, Replayed], Table]] = {
+    "holds": hold_columns,
+    "broadcasts": broadcast_columns,
+    "acks": ack_columns,
+    "invepts": invept_columns,
+    "modes": mode_columns,
+}
+"""What makes the columns of each table that lists things one by one."""

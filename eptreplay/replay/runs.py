@@ -15,7 +15,7 @@ from eptreplay.replay import tally as y
 from eptreplay.replay.plan import UNSEEN, Plan, plan
 from eptreplay.replay.program import Reading, number_workload
 from eptreplay.replay.results import columns_table, is_replaceable_result, rows_table, write_result
-from eptreplay.replay.simulate import Detail, Outcome, simulate
+from eptreplay.replay.simulate import Detail, Manner, Outcome, simulate
 from eptreplay.replay.unknown import consequences
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.trace.atomic import staged, writing
@@ -103,15 +103,13 @@ def replay_dataset(
     replayed = _replay_all(workload, wanted, threads or os.cpu_count() or 1)
     say("writing the result")
     tables = {
-        "runs": rows_table("runs", [r.run_row(workload, one) for one in replayed]),
-        "causes": rows_table("causes", [row for one in replayed for row in r.cause_rows(workload, one)]),
-        "pcpus": rows_table("pcpus", [row for one in replayed for row in r.pcpu_rows(workload, one)]),
-        "workload": workload_table(workload),
+        name: rows_table(name, [row for one in replayed for row in rows(workload, one)])
+        for name, rows in r.ROWS.items()
     }
+    tables["workload"] = workload_table(workload)
     if wanted.detail == "full":
-        tables["holds"] = columns_table("holds", (r.hold_columns(workload, one) for one in replayed))
-        tables["broadcasts"] = columns_table("broadcasts", (r.broadcast_columns(workload, one) for one in replayed))
-        tables["invepts"] = columns_table("invepts", (r.invept_columns(workload, one) for one in replayed))
+        for name, columns in r.COLUMNS.items():
+            tables[name] = columns_table(name, (columns(workload, one) for one in replayed))
     manifest = _manifest(source, workload, wanted)
     with writing(target):
         return write_result(folder, tables, manifest)
@@ -129,13 +127,13 @@ def _replay_all(workload: Workload, wanted: Plan, threads: int) -> list[r.Replay
 
     def one(run: r.Run, profile: Profile) -> r.Replayed:
         usual, *others = readings[run.strategy]
-        costs = profile.costs()
-        outcome = simulate(workload, *numbered[usual], run.strategy, costs)
+        costs, manner = profile.costs(), Manner(run.lock, run.seed)
+        outcome = simulate(workload, *numbered[usual], run.strategy, costs, manner)
         if wanted.detail == "full":
             # Now it is known how many of everything there are; a second replay lists them.
-            outcome = simulate(workload, *numbered[usual], run.strategy, costs, _everything(outcome))
+            outcome = simulate(workload, *numbered[usual], run.strategy, costs, manner, _everything(outcome))
         counts = [
-            int(simulate(workload, *numbered[other], run.strategy, costs).tally.total[y.BROADCAST_ROWS])
+            int(simulate(workload, *numbered[other], run.strategy, costs, manner).tally.total[y.BROADCAST_ROWS])
             for other in others
         ]
         return r.Replayed(run, outcome, tuple(counts))
@@ -173,7 +171,12 @@ def _has_doubtful(workload: Workload) -> bool:
 def _everything(outcome: Outcome) -> Detail:
     """Return room for all that a replay did."""
     total = outcome.tally.total
-    return Detail(int(total[y.BROADCAST_ROWS]), int(total[y.ACK_ROWS]), int(total[y.INVEPT_ROWS]))
+    return Detail(
+        broadcasts=int(total[y.BROADCAST_ROWS]),
+        acks=int(total[y.ACK_ROWS]),
+        invepts=int(total[y.INVEPT_ROWS]),
+        spans=int(total[y.SPAN_ROWS]),
+    )
 
 
 _OF_TRACE = ("sources", "records", "bytes_decoded", "bytes_skipped", "damage", "damage_total", "lost_records")

@@ -69,11 +69,20 @@ RUNS = [
     *_times("op_latency_ns", "time from requesting the lock to the last acknowledgement", "p50", "p99", "max"),
     Column("post_unlock_wait_ns_total", _COUNT, True, "time spent in broadcasts after a release, ns"),
     Column("call_lock_wait_ns_total", _COUNT, True, "time spent waiting for the call lock, ns"),
-    Column("lock_utilisation", _SHARE, True, "share of the time that the busiest p2m lock was held"),
+    Column("lock_utilisation", _SHARE, True, "share of the time that the busiest p2m lock was held by writers"),
     Column("call_lock_utilisation", _SHARE, True, "share of the time that the call lock was held"),
+    Column("icr_writes", _COUNT, True, "writes of interrupt command registers, whatever for"),
+    Column(
+        "other_calls", _COUNT, True, "calls of other pCPUs that are not about a p2m: VMCS clears, calibrations, ..."
+    ),
+    Column("other_ipis", _COUNT, True, "interrupts sent by those"),
+    Column("alloc_flushes", _COUNT, True, "allocations for which TLBs of other pCPUs had to be flushed"),
     _BY_NAME["guest_stolen_ns"],
     Column("watchdog_fired", pa.bool_(), True, "whether some pCPU reached no softirq for the watchdog's time"),
     Column("watchdog_at_ns", _COUNT, True, "when, ns"),
+    Column("watchdog_pcpu", pa.uint16(), True, "on which pCPU"),
+    Column("watchdog_row", _COUNT, True, "row of the workload that kept it from its softirqs, from 0"),
+    Column("stall_ns_max", _COUNT, True, "the longest time that something kept a pCPU from its softirqs, ns"),
     *(Column(f"violations_p{n}", _COUNT, True, f"violations of safety property P{n}") for n in range(1, 6)),
     *(Column(f"exposures_p{n}", _COUNT, True, f"events that could have violated P{n}") for n in range(1, 6)),
     *_times("stale_ns", "time during which a stale translation could be used", "p50", "p99", "max"),
@@ -107,6 +116,28 @@ PCPUS = [
     Column("ipis_received", _COUNT, True, "interrupts of broadcasts that arrived"),
     Column("invepts", _COUNT, True, "INVEPTs executed on it"),
     Column("drift_ns", _COUNT, True, "how much later than recorded its last row ended, ns"),
+    Column("edges_waited", _COUNT, True, "rows that had to wait for one of another pCPU"),
+    Column("edge_wait_ns", _COUNT, True, "how long in all, ns"),
+]
+
+TIMELINE = [
+    _RUN,
+    Column("t0_ns", _COUNT, False, "beginning of the time, ns"),
+    Column("t1_ns", _COUNT, False, "its end, ns"),
+    *MEASURES,
+]
+
+LOOKUPS = [
+    _RUN,
+    Column("row", _COUNT, False, "row of the workload, from 0"),
+    Column("pcpu", pa.uint16(), False, "physical CPU of the toolstack"),
+    Column("p2m_dom", pa.uint16(), True, "domain whose p2m it looked up"),
+    Column("preemptible", pa.bool_(), False, "whether softirqs could run between two lookups"),
+    Column("count", _COUNT, False, "lookups of the batch"),
+    Column("t_ns", _COUNT, True, "when the batch began, ns"),
+    Column("wait_ns_total", _COUNT, True, "time spent waiting for the read lock, ns"),
+    Column("wait_ns_max", _COUNT, True, "the longest single wait, ns"),
+    Column("elapsed_ns", _COUNT, True, "time from beginning to end, ns"),
 ]
 
 HOLDS = [
@@ -148,8 +179,25 @@ INVEPTS = [
     Column("where", _TEXT, False, "vmenter, handler, switch or self"),
 ]
 
-SUMMARY_TABLES = {"runs": RUNS, "causes": CAUSES_TABLE, "pcpus": PCPUS}
-FULL_TABLES = {"holds": HOLDS, "broadcasts": BROADCASTS, "invepts": INVEPTS}
+ACKS = [
+    _RUN,
+    Column("broadcast", _COUNT, False, "number of the broadcast"),
+    Column("pcpu", pa.uint16(), False, "the target"),
+    Column("mode", _TEXT, True, "what the interrupt met it at: guest, xen, spin, idle or unknown"),
+    Column("t_deliver_ns", _COUNT, True, "when the interrupt took effect, ns"),
+    Column("t_ack_ns", _COUNT, True, "when the sender had the acknowledgement, ns"),
+]
+
+MODES_TABLE = [
+    _RUN,
+    Column("pcpu", pa.uint16(), False, "physical CPU"),
+    Column("mode", _TEXT, False, "guest, xen, irqoff, spin, idle or unknown"),
+    Column("t0_ns", _COUNT, False, "from when on, ns"),
+    Column("t1_ns", _COUNT, False, "until when, ns"),
+]
+
+SUMMARY_TABLES = {"runs": RUNS, "causes": CAUSES_TABLE, "timeline": TIMELINE, "pcpus": PCPUS, "lookups": LOOKUPS}
+FULL_TABLES = {"holds": HOLDS, "broadcasts": BROADCASTS, "acks": ACKS, "invepts": INVEPTS, "modes": MODES_TABLE}
 RESULT_TABLES = {**SUMMARY_TABLES, **FULL_TABLES}
 """Columns by table; the table ``workload`` is described with the workload."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,12 @@ from eptreplay.machine import fields as f
 from eptreplay.machine.bits import words_for
 from eptreplay.machine.clock import new_clock
 from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
+from eptreplay.machine.sending import FLAT_PCPUS
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
 from eptreplay.replay.host import Host
-from eptreplay.replay.program import Numbers, Program
+from eptreplay.replay.program import L_COUNT, OP, SWITCH_IN, Numbers, Program
 from eptreplay.strategies import decision as d
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.workload.workload import Workload
@@ -29,13 +31,21 @@ _IPI_KINDS = {"invept": f.IPI_INVEPT, "kick": f.IPI_KICK, "none": f.IPI_NONE}
 
 COST_FIELDS = {
     "acquire_ns": f.C_ACQUIRE,
+    "read_ns": f.C_READ,
     "handoff_core_ns": f.C_HANDOFF,
     "handoff_socket_ns": f.C_HANDOFF + 1,
     "handoff_remote_ns": f.C_HANDOFF + 2,
+    "poll_ns": f.C_POLL,
+    "weight_core": f.C_WEIGHT,
+    "weight_socket": f.C_WEIGHT + 1,
+    "weight_remote": f.C_WEIGHT + 2,
     "set_ns": f.C_SET,
     "store_ns": f.C_STORE,
+    "lookup_ns": f.C_LOOKUP,
     "setup_ns": f.C_SETUP,
+    "enqueue_ns": f.C_ENQUEUE,
     "icr_ns": f.C_ICR,
+    "busy_ns": f.C_BUSY,
     "deliver_core_ns": f.C_DELIVER,
     "deliver_socket_ns": f.C_DELIVER + 1,
     "deliver_remote_ns": f.C_DELIVER + 2,
@@ -43,15 +53,23 @@ COST_FIELDS = {
     "ack_socket_ns": f.C_ACK + 1,
     "ack_remote_ns": f.C_ACK + 2,
     "handler_ns": f.C_HANDLER,
+    "call_ns": f.C_CALL,
     "exit_ns": f.C_EXIT,
     "entry_ns": f.C_ENTRY,
+    "irqoff_ns": f.C_IRQOFF,
     "wake_ns": f.C_WAKE,
+    "wake_deep_ns": f.C_WAKE_DEEP,
+    "deep_after_ns": f.C_DEEP_AFTER,
+    "flush_ns": f.C_FLUSH,
+    "unexplained_ns": f.C_UNEXPLAINED,
     "invept_ns": f.C_INVEPT,
     "refill_ns": f.C_REFILL,
     "cores_per_socket": f.C_CORES,
     "threads_per_core": f.C_THREADS,
+    "shorthand": f.C_SHORTHAND,
+    "timeout_ns": f.C_TIMEOUT,
 }
-"""Where the numbers of a profile stand in the array ``cost``."""
+"""Where the numbers of a profile stand in the array ``cost``; the others are seen to in ``_costs``."""
 
 
 SWITCHES = {
@@ -63,16 +81,39 @@ SWITCHES = {
 }
 """The switch of a strategy for each thing that it may be asked about besides writes."""
 
+MOST_LOCKLESS = 8192
+"""pCPUs that may have a queue of calls each, of which every one may have to name every other."""
+
+MOST_LOOKUPS = 1 << 28
+"""Single lookups of a workload: each is replayed, and its wait kept."""
+
 MOST_NODES = 1 << 20
 """EPT tables of all p2ms together, 4 KiB each: enough for 2 TiB in pages of 4 KiB."""
 
 
+Costs = Mapping[str, int | str]
+"""The values of a profile, by name."""
+
+
 class Detail(NamedTuple):
-    """How many broadcasts, acknowledgements and INVEPTs are to be listed one by one."""
+    """How many broadcasts, acknowledgements, INVEPTs and stretches of one mode are to be listed one by one.
+
+    ``rows``: whether to note when each row was carried out.
+    """
 
     broadcasts: int = 0
     acks: int = 0
     invepts: int = 0
+    spans: int = 0
+    rows: bool = False
+
+
+class Manner(NamedTuple):
+    """How a workload is replayed besides under which strategy: policy of the p2m locks, seed, as recorded or not."""
+
+    lock: str = "queue"
+    seed: int = 0
+    as_recorded: bool = False
 
 
 class Outcome(NamedTuple):
@@ -88,7 +129,8 @@ def simulate(
     program: Program,
     numbers: Numbers,
     strategy: Strategy,
-    costs: dict[str, int],
+    costs: Costs,
+    manner: Manner = Manner(),  # noqa: B008 (a tuple)
     detail: Detail = Detail(),  # noqa: B008 (a tuple of numbers)
 ) -> Outcome:
     """Replay a numbered workload under one strategy.
@@ -97,31 +139,28 @@ def simulate(
     recording makes pCPUs wait for each other for ever.
     """
     check_strategy(strategy)
-    host = _new_host(workload, numbers, program, strategy, costs)
-    tally = _new_tally(numbers, detail)
+    host = _new_host(workload, numbers, program, strategy, costs, manner)
+    tally = _new_tally(numbers, program, detail._replace(rows=detail.rows or manner.as_recorded))
     run(host, tally, program, compiled_decision(strategy))
     _check(workload, numbers, strategy, tally)
     return Outcome(numbers, tally, host)
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """Raise UsageError if a strategy cannot be replayed: its decision function does not compile, or asks too much."""
-    if strategy.call_lock != "serial":
-        raise UsageError(
-            f"strategy {strategy.name}: call_lock {strategy.call_lock!r} is not modelled yet, only 'serial'"
-        )
+    """Raise UsageError if a strategy cannot be replayed: its decision function does not compile."""
     if strategy.decide is not None:
         compiled_decision(strategy)
 
 
 def _new_host(
-    workload: Workload, numbers: Numbers, program: Program, strategy: Strategy, costs: dict[str, int]
+    workload: Workload,
+    numbers: Numbers,
+    program: Program,
+    strategy: Strategy,
+    costs: Costs,
+    manner: Manner = Manner(),  # noqa: B008 (a tuple)
 ) -> Host:
-    if numbers.nodes > MOST_NODES:
-        raise InputError(
-            f"the writes lie all over the guests' memory: {numbers.nodes} EPT tables for"
-            f" {program.acts.shape[0]} writes, expected at most {MOST_NODES}; is this the output of xentrace?"
-        )
+    _refuse_too_large(numbers, program, strategy)
     pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
     words = words_for(pcpus)
     times, tree = new_clock(pcpus)
@@ -134,6 +173,8 @@ def _new_host(
     index = {number: i for i, number in enumerate(numbers.domains)}
     for i, number in enumerate(numbers.domains):
         dom[i, f.HAS_GUEST_MODE] = number in kinds and kinds[number].has_guest_mode
+        dom[i, f.VCPUS] = sum(owner == number for owner, _ in numbers.vcpus)
+    dom[program.arg[(program.op & OP == SWITCH_IN) & (program.item == f.NONE)], f.VCPUS] = pcpus
     other = CAUSES.index("other")
     p2m[:, f.HOLD] = f.NONE
     p2m[:, f.MARK_CAUSE] = other
@@ -160,11 +201,11 @@ def _new_host(
             linked[numbers.first_tables[n]] = 1
     return Host(
         cpu=_new_cpus(numbers, program),
-        lock=np.full((1 + p2ms, f.LOCK_FIELDS), f.NONE, np.int64),
+        lock=_new_locks(2 + p2ms),
         p2m=p2m,
         dom=dom,
-        cost=_costs(costs),
-        how=_switches(workload, strategy),
+        cost=_costs(costs, pcpus),
+        how=_switches(workload, strategy, manner),
         times=times,
         tree=tree,
         stack=np.full((pcpus, max(1, numbers.deepest), 2), f.NONE, np.int64),
@@ -172,13 +213,40 @@ def _new_host(
         mark=mark,
         dirty=np.zeros((max(1, domains), words), np.uint64),
         target=np.zeros((pcpus, words), np.uint64),
+        sent=np.zeros(pcpus, np.int64),
+        behind=np.zeros((pcpus, pcpus) if strategy.call_lock == "lockless" else (1, 1), np.int32),
         cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
         topology=numbers.pcpus,
         node=node,
         rest=np.zeros(max(1, numbers.nodes), np.int64),
         linked=linked,
         ranges=np.zeros((max(1, p2ms), numbers.ranges, 2), np.int64),
+        freed=np.concatenate([np.zeros(1, np.int64), np.full(numbers.frees, f.NONE, np.int64)]),
     )
+
+
+def _refuse_too_large(numbers: Numbers, program: Program, strategy: Strategy) -> None:
+    """Raise InputError for what would take more memory or time than anybody can have meant."""
+    if numbers.nodes > MOST_NODES:
+        raise InputError(
+            f"the writes lie all over the guests' memory: {numbers.nodes} EPT tables for"
+            f" {program.acts.shape[0]} writes, expected at most {MOST_NODES}; is this the output of xentrace?"
+        )
+    if strategy.call_lock == "lockless" and numbers.pcpus.size > MOST_LOCKLESS:
+        raise InputError(
+            f"strategy {strategy.name}: {numbers.pcpus.size} pCPUs, expected at most {MOST_LOCKLESS} where each has a"
+            " queue of calls; is this the output of xentrace?"
+        )
+    lookups = int(program.reads[:, L_COUNT].sum())
+    if lookups > MOST_LOOKUPS:
+        raise InputError(f"{lookups} lookups of p2m entries, expected at most {MOST_LOOKUPS}; are they injected?")
+
+
+def _new_locks(number: int) -> Int64s:
+    lock = np.zeros((number, f.LOCK_FIELDS), np.int64)
+    for field in (f.OWNER, f.HEAD, f.TAIL):
+        lock[:, field] = f.NONE
+    return lock
 
 
 def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
@@ -187,9 +255,12 @@ def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
     has_rows = begin < end
     gap = np.zeros(begin.size, np.int64)
     gap[has_rows] = program.gap[begin[has_rows]]
+    recorded = gap.copy()
+    if program.cut.size:
+        recorded[has_rows] += program.cut[begin[has_rows]]
     values: dict[int, Int64s | int] = {
         f.DUE: gap,
-        f.RECORDED: gap,
+        f.RECORDED: recorded,
         f.PC: begin,
         f.LAST: end,
         f.MODE: f.UNKNOWN,
@@ -197,21 +268,36 @@ def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
         f.PHASE: f.GAP,
         f.LEFT: int(f.NEVER),
     }
-    for field in (f.SIGNAL, f.HANDLING, f.NEXT, f.DOMAIN, f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STRUCK, f.B_HOLD):
+    for field in _NOBODY:
         values[field] = f.NONE
     for field, value in values.items():
         cpu[:, field] = value
     return cpu
 
 
-def _costs(costs: dict[str, int]) -> Int64s:
+_NOBODY = (
+    f.CALLS, f.LAST_CALL, f.FLUSHER, f.HANDLING, f.REST, f.TAKEN, f.NEXT, f.WAITERS, f.BEHIND, f.LOCK, f.KEPT, f.DOMAIN,
+    f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STALLED, f.STRUCK, f.B_P2M, f.B_DOM, f.B_HOLD,
+)  # fmt: skip
+"""Fields that say nobody, or never, at first."""
+
+
+def _costs(costs: Costs, pcpus: int) -> Int64s:
+    """Return the numbers of a profile as the kernels want them, for a recording with so many pCPUs."""
     cost = np.zeros(f.COST_FIELDS, np.int64)
     for name, field in COST_FIELDS.items():
         cost[field] = costs[name]
+    online = max(pcpus, int(costs["pcpus"]))
+    apic = f.APICS.index(str(costs["apic"]))
+    if apic == f.XAPIC_FLAT and online > FLAT_PCPUS:
+        apic = f.XAPIC_PHYSICAL
+    cost[f.C_ONLINE], cost[f.C_APIC] = online, apic
+    cost[f.C_CORE_BITS] = int(cost[f.C_CORES] - 1).bit_length()
+    cost[f.C_THREAD_BITS] = int(cost[f.C_THREADS] - 1).bit_length()
     return cost
 
 
-def _switches(workload: Workload, strategy: Strategy) -> Int64s:
+def _switches(workload: Workload, strategy: Strategy, manner: Manner) -> Int64s:
     how = np.zeros(f.HOW_FIELDS, np.int64)
     how[f.DEFAULT] = strategy.default
     how[f.IPI_KIND] = _IPI_KINDS[strategy.ipi]
@@ -222,18 +308,25 @@ def _switches(workload: Workload, strategy: Strategy) -> Int64s:
     how[f.ENTRIES_RECORDED] = workload.facts.has_vm_entries
     how[f.HOLD_PER_WRITE] = strategy.pml_drain == "entry"
     how[f.IS_NPT] = strategy.tables == "npt"
+    how[f.LOCKLESS] = strategy.call_lock == "lockless"
+    how[f.POLICY] = f.POLICIES.index(manner.lock)
+    how[f.SEED] = manner.seed
+    how[f.AS_RECORDED] = manner.as_recorded
     for what, switch in SWITCHES.items():
         how[f.SYNCS + what] = getattr(strategy, switch)
     return how
 
 
-def _new_tally(numbers: Numbers, detail: Detail) -> y.Tally:
+def _new_tally(numbers: Numbers, program: Program, detail: Detail) -> y.Tally:
     pcpus = numbers.pcpus.size
     hold = np.zeros((max(1, numbers.holds.size), y.HOLD_FIELDS), np.int64)
     hold[: numbers.holds.size, y.H_CAUSE] = numbers.hold_cause
+    total = np.zeros(y.TOTALS, np.int64)
+    total[y.FIRED_AT] = f.NONE
+    total[[y.BUCKET_WIDTH, y.BUCKET_END]] = y.FIRST_WIDTH_NS
     return y.Tally(
         measure=np.zeros((max(1, len(numbers.domains)), len(CAUSES), y.MEASURES), np.int64),
-        total=np.zeros(y.TOTALS, np.int64),
+        total=total,
         cpu=np.zeros((pcpus, y.CPU_COUNTS), np.int64),
         mode=np.zeros((pcpus, len(f.MODES)), np.int64),
         hold=hold,
@@ -241,6 +334,11 @@ def _new_tally(numbers: Numbers, detail: Detail) -> y.Tally:
         ack=np.zeros((detail.acks, y.ACK_FIELDS), np.int64),
         invept=np.zeros((detail.invepts, y.INVEPT_FIELDS), np.int64),
         slowest=np.zeros(pcpus, np.int64),
+        span=np.zeros((detail.spans, y.SPAN_FIELDS), np.int64),
+        bucket=np.zeros((y.BUCKETS, y.MEASURES), np.int64),
+        lookup=np.zeros((numbers.reads.size, y.LOOKUP_FIELDS), np.int64),
+        read_wait=np.zeros(int(program.reads[:, L_COUNT].sum()), np.int64),
+        row=np.zeros((program.op.size if detail.rows else 0, y.ROW_FIELDS), np.int64),
     )
 
 
@@ -251,6 +349,8 @@ def _check(workload: Workload, numbers: Numbers, strategy: Strategy, tally: y.Ta
             f"strategy {strategy.name}: decide returned something else than {', '.join(d.DECISIONS)} (0 to"
             f" {len(d.DECISIONS) - 1}), at row {row} of the workload"
         )
+    if status == y.BAD_MASK:
+        raise AssertionError(f"a domain is dirty on more pCPUs than it has vCPUs, at row {row} of the workload")
     if status == y.STUCK:
         pcpu = int(numbers.pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])
         raise InputError(

@@ -28,8 +28,10 @@ def _any(_: Strategy) -> bool:
 
 
 _DURATIONS = (
-    "hold_ns", "write_wait_ns", "op_latency_ns", "post_unlock_wait_ns", "call_lock_wait_ns", "guest_stolen_ns",
-    "simulated_ns", "guest_ns", "xen_ns", "spin_ns", "idle_ns", "unknown_ns", "drift_ns", "t_", "t_ns",
+    "hold_ns", "write_wait_ns", "read_wait_ns", "op_latency_ns", "post_unlock_wait_ns", "call_lock_wait_ns",
+    "guest_stolen_ns", "simulated_ns", "guest_ns", "xen_ns", "irqoff_ns", "spin_ns", "idle_ns", "unknown_ns",
+    "drift_ns", "edges_waited", "edge_wait_ns", "lock_utilisation", "call_lock_utilisation", "stall_ns", "watchdog_",
+    "wait_ns", "elapsed_ns", "other_calls", "other_ipis", "t_", "t_ns",
 )  # fmt: skip
 
 GAPS = (
@@ -44,8 +46,9 @@ GAPS = (
         "SCHED",
         lambda facts: not facts.has_sched,
         ("ipis", "invepts", "vmenter_invepts", "guest_stolen_ns", "post_unlock_wait_ns", "call_lock_wait_ns",
-         "ipis_received", "targets", "slowest_pcpu", "guest_ns", "xen_ns", "spin_ns", "idle_ns", "unknown_ns",
-         "drift_ns", "simulated_ns"),
+         "ipis_received", "targets", "slowest_pcpu", "guest_ns", "xen_ns", "irqoff_ns", "spin_ns", "idle_ns",
+         "unknown_ns", "drift_ns", "edges_waited", "edge_wait_ns", "simulated_ns", "icr_writes", "other_calls",
+         "other_ipis", "alloc_flushes", "lock_utilisation", "call_lock_utilisation", "stall_ns", "watchdog_"),
         _any,
         "no runstate changes: whom a broadcast would interrupt is unknown, and so are IPIs, INVEPTs and their times",
     ),

@@ -11,7 +11,7 @@ from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import intend
 from eptreplay.replay.decisions import DecideType
-from eptreplay.replay.host import Host, begin_gap
+from eptreplay.replay.host import Host, begin_gap, charge
 from eptreplay.strategies import decision as d
 
 
@@ -30,7 +30,8 @@ def change(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, row: i
         upgrade = 0 if done & ept.SPLIT else a[p.A_UPGRADE]
         if how[f.ELIDE] and upgrade:
             default = d.NOTHING
-        t.measure[dom, cause, y.SETS] += 1
+        charge(t, dom, cause, y.SETS, 1)
+        charge(t, dom, cause, y.RECORDED, a[p.A_RECORDED])
         t.hold[hold, y.H_SETS] += 1
     else:
         order, mfn = f.NONE, f.NONE
@@ -45,7 +46,7 @@ def change(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, row: i
         else:
             what, done = d.GLOBAL_CHANGE, 0
     stores, built = (done >> ept.STORES_SHIFT) & ept.STORES_MASK, done >> ept.BUILT_SHIFT
-    t.measure[dom, cause, y.STORES] += stores
+    charge(t, dom, cause, y.STORES, stores)
     cpu[c, f.PHASE] = f.STORE
     cpu[c, f.DUE] = now + h.cost[f.C_SET] + max(0, stores + built - 1) * h.cost[f.C_STORE]
     decision = d.NOTHING
@@ -57,19 +58,19 @@ def change(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, row: i
                 a[p.A_GFN], mfn,
             )  # fmt: skip
     if decision != d.NOTHING:
-        t.measure[dom, cause, y.SYNCS] += 1
+        charge(t, dom, cause, y.SYNCS, 1)
         _sync(h, c, n, cause, hold, decision)
     if done & ept.FREED:
         sync_point(h, t, decide, c, n, row, now, d.FREE_TABLE, cause, order, a[p.A_GFN], f.END_WRITE)
     if op == p.CALL:
-        _go_on_at_once(h, w, c, now)
+        _go_on_at_once(h, t, w, c, now)
 
 
 @part
-def _go_on_at_once(h: Host, w: p.Program, c: int, now: int) -> None:
+def _go_on_at_once(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Send what is to be broadcast, or end the row, which takes no time of its own."""
     if h.cpu[c, f.B_HOLD] == f.NONE:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
     else:
         h.cpu[c, f.PHASE] = f.REQUEST
 
@@ -119,20 +120,20 @@ def pass_sync_point(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: in
     n = w.arg[row]
     a = w.acts[w.item[row]]
     sync_point(h, t, decide, c, n, row, now, a[p.A_WHAT], a[p.A_CAUSE], a[p.A_ORDER], a[p.A_GFN], f.END_ROW)
-    _go_on_at_once(h, w, c, now)
+    _go_on_at_once(h, t, w, c, now)
 
 
 @part
-def call(h: Host, w: p.Program, c: int, row: int, now: int) -> None:
-    """Carry out CALL: a sync without a write, or a flush of a nested p2m, if the host p2m has changed for that."""
+def call(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
+    """Carry out CALL about a p2m: a sync without a write, or a flush of a nested one, if the host p2m has changed."""
     n = w.arg[row]
-    if n >= 0 and not h.p2m[n, f.NESTED] and h.lock[1 + n, f.OWNER] == c:
+    if not h.p2m[n, f.NESTED] and h.lock[1 + n, f.OWNER] == c:
         h.cpu[c, f.REPEATS] = 1
         h.cpu[c, f.PHASE] = f.CHANGE
         return
-    own = h.dom[h.p2m[n, f.P_DOMAIN], f.HOST_P2M] if n >= 0 and h.p2m[n, f.NESTED] else f.NONE
+    own = h.dom[h.p2m[n, f.P_DOMAIN], f.HOST_P2M] if h.p2m[n, f.NESTED] else f.NONE
     if own == f.NONE or h.lock[1 + own, f.OWNER] != c or not h.p2m[own, f.SYNCED]:
-        begin_gap(h, w, c, now)
+        begin_gap(h, t, w, c, now)
         return
     intend(h, c, n, w.acts[w.item[row], p.A_CAUSE], h.p2m[own, f.HOLD], f.END_ROW)
     h.cpu[c, f.B_KIND] = f.IPI_PLAIN

@@ -1,0 +1,44 @@
+"""Who shares a message to the APICs of several pCPUs, and what it costs to write one (xen-semantics, section 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.jit import part
+from eptreplay.machine import fields as f
+
+Int64s = NDArray[np.int64]
+
+CLUSTER_BITS = 4
+FLAT_PCPUS = 8
+"""The most that a flat xAPIC can address."""
+
+
+@part
+def cluster_of(cost: Int64s, pcpu: int) -> int:
+    """Return the cluster that a pCPU's APIC is in: its number is put together of socket, core and thread."""
+    thread, core = pcpu % cost[f.C_THREADS], pcpu // cost[f.C_THREADS]
+    socket, core = core // cost[f.C_CORES], core % cost[f.C_CORES]
+    number = ((socket << cost[f.C_CORE_BITS]) + core << cost[f.C_THREAD_BITS]) + thread
+    return int(number >> CLUSTER_BITS)
+
+
+@part
+def shares_message(cost: Int64s, before: int, pcpu: int, everybody: int) -> bool:
+    """Tell whether a pCPU is reached by the message to the target before it; ``everybody``: 1 if that is all."""
+    if everybody or cost[f.C_APIC] == f.XAPIC_FLAT:
+        return True
+    return bool(cost[f.C_APIC] == f.X2APIC_CLUSTER and cluster_of(cost, before) == cluster_of(cost, pcpu))
+
+
+@part
+def writes_of(cost: Int64s, everybody: int) -> int:
+    """Return how many registers are written for one message."""
+    return 2 if cost[f.C_APIC] <= f.XAPIC_PHYSICAL and not everybody else 1
+
+
+@part
+def busy_time(cost: Int64s) -> int:
+    """Return how long the next message has to wait for this one."""
+    return int(cost[f.C_BUSY]) if cost[f.C_APIC] <= f.XAPIC_PHYSICAL else 0
