@@ -117,7 +117,7 @@ def print_info(document: dict[str, Any]) -> None:
         table.add_row(event.name if event else "(not in the catalogue)", identifier, f"{count:,}")
     console.print(table)
     if document["p2m"]:
-        console.print(_facts(_p2m(document["p2m"])), markup=False)
+        console.print(_facts(_p2m(document["p2m"], document["calls"])), markup=False)
         _print_rules(console, document["p2m"]["rules"])
     for title, lines in (("missing", document["missing"]), ("invisible", (document["p2m"] or {}).get("invisible", []))):
         for line in lines:
@@ -183,9 +183,13 @@ def _ranges(numbers: list[int]) -> str:
     return f"{len(numbers)}: " + ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def _p2m(p2m: dict[str, Any]) -> list[tuple[str, str]]:
+def _p2m(p2m: dict[str, Any], calls: dict[str, int] | None) -> list[tuple[str, str]]:
     domains = ", ".join(f"d{domain} {count:,}" for domain, count in p2m["by_domain"].items())
-    return [
+    rows = [
         ("p2m writes recorded", f"{p2m['recorded']:,}" + (f" ({domains})" if domains else "")),
         ("p2m writes inferred", f"{p2m['inferred']:,}"),
     ]
+    if calls:
+        counts = f"{calls['vmcs_clears']:,} to clear a VMCS, {calls['calibrations']:,} to calibrate the time"
+        rows.append(("other calls inferred", counts))
+    return rows

@@ -12,7 +12,7 @@ from eptreplay.workload import records as r
 from eptreplay.workload import rules as rule
 from eptreplay.workload import schema as s
 from eptreplay.workload.cleans import Unseen, find_unseen
-from eptreplay.workload.draft import UNKNOWN, Draft, p2m_keys, take
+from eptreplay.workload.draft import UNKNOWN, Draft, inferred_rows, insert, p2m_keys, take
 
 DECREASE = rule.CAUSE_NUMBERS["decrease"]
 LOGDIRTY_GLOBAL = rule.CAUSE_NUMBERS["logdirty_global"]
@@ -60,32 +60,6 @@ Part = tuple[NDArray[np.int64], Draft, NDArray[np.int64]]
 
 def _joined(parts: list[Draft]) -> Draft:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def inferred_rows(rows: Draft, size: int) -> Draft:
-    """Return rows that no record stands for, outside of holds; all that is not said of them is unknown."""
-    new = {name: np.full(size, 0 if c.dtype.kind == "u" else UNKNOWN, c.dtype) for name, c in rows.items()}
-    new["origin"][:], new["count"][:], new["depth"][:] = s.INFERRED, 1, 0
-    new["gfn"][:], new["last_gfn"][:], new["mfn"][:] = s.NO_GFN, s.NO_GFN, s.NO_GFN
-    return new
-
-
-def insert(
-    rows: Draft, t_ns: NDArray[np.int64], place: NDArray[np.int64], new: Draft, new_t: NDArray[np.int64]
-) -> tuple[Draft, NDArray[np.int64]]:
-    """Insert rows before the rows ``place``; what refers to row numbers follows."""
-    size = t_ns.size
-    key = np.concatenate([place * 2, np.arange(size) * 2 + 1])
-    order = np.argsort(key, kind="stable")
-    moved = np.empty(order.size, np.int64)
-    moved[order] = np.arange(order.size)
-    moved = moved[place.size :]
-    merged = take({name: np.concatenate([new[name], rows[name]]) for name in rows}, order)
-    for name in ("outer_begin", "outer_end", "edge"):
-        if name in merged:
-            known = merged[name] >= 0
-            merged[name][known] = moved[merged[name][known]]
-    return merged, np.concatenate([new_t, t_ns])[order]
 
 
 def _stolen(rows: Draft, t_ns: NDArray[np.int64], when: NDArray[np.int64]) -> Part:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eptreplay.workload.schema import FROM_RECORD, HOST_VIEW, NO_GFN
+from eptreplay.workload.schema import FROM_RECORD, HOST_VIEW, INFERRED, NO_GFN
 
 UNKNOWN = -1
 
@@ -36,12 +36,16 @@ COLUMNS: dict[str, tuple[type, int]] = {
     "old_present": (np.int8, UNKNOWN),
     "preemptible": (np.int8, UNKNOWN),
     "tsc": (np.int64, UNKNOWN),
+    "target": (np.int32, UNKNOWN),
 }
 """Columns of a draft, their types, and what stands where a group does not say.
 
 ``at``: the record that a row belongs to, as a position in the program order of all pCPUs; ``sub``: its place among the
 rows of that record; ``slot``: the record that its time is that of; ``tsc``: its time in ticks, where it is another.
 """
+
+REFERENCES = ("outer_begin", "outer_end", "edge", "freed_by")
+"""Columns that hold numbers of other rows, if they are there yet."""
 
 Draft = dict[str, NDArray[Any]]
 
@@ -82,3 +86,29 @@ def p2m_keys(rows: Draft, at: NDArray[np.int64]) -> NDArray[np.int64]:
 def take(draft: Draft, rows: NDArray[Any]) -> Draft:
     """Return chosen rows of a draft."""
     return {name: column[rows] for name, column in draft.items()}
+
+
+def inferred_rows(rows: Draft, size: int) -> Draft:
+    """Return rows that no record stands for, outside of holds; all that is not said of them is unknown."""
+    new = {name: np.full(size, 0 if c.dtype.kind == "u" else UNKNOWN, c.dtype) for name, c in rows.items()}
+    new["origin"][:], new["count"][:], new["depth"][:] = INFERRED, 1, 0
+    new["gfn"][:], new["last_gfn"][:], new["mfn"][:] = NO_GFN, NO_GFN, NO_GFN
+    return new
+
+
+def insert(
+    rows: Draft, t_ns: NDArray[np.int64], place: NDArray[np.int64], new: Draft, new_t: NDArray[np.int64]
+) -> tuple[Draft, NDArray[np.int64]]:
+    """Insert rows before the rows ``place``; what refers to row numbers follows."""
+    size = t_ns.size
+    key = np.concatenate([place * 2, np.arange(size) * 2 + 1])
+    order = np.argsort(key, kind="stable")
+    moved = np.empty(order.size, np.int64)
+    moved[order] = np.arange(order.size)
+    moved = moved[place.size :]
+    merged = take({name: np.concatenate([new[name], rows[name]]) for name in rows}, order)
+    for name in REFERENCES:
+        if name in merged:
+            known = merged[name] >= 0
+            merged[name][known] = moved[merged[name][known]]
+    return merged, np.concatenate([new_t, t_ns])[order]

@@ -11,7 +11,7 @@ from eptreplay.workload import records as r
 
 NPT_FAULT = 0x400
 """SVM exit code of a nested page fault."""
-EPT_VIOLATION, EPT_MISCONFIG, PML_FULL = 48, 49, 62
+EXTERNAL_INTERRUPT, EPT_VIOLATION, EPT_MISCONFIG, PML_FULL = 1, 48, 49, 62
 """VMX exit reasons."""
 BASIC_REASON = 0xFFFF
 """The bits of a VMX exit reason that are the reason; those above are flags."""

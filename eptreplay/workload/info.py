@@ -40,18 +40,18 @@ def info(
     gathered = _Gathered()
     document = read_info(source, full=full, strict=strict, xen=xen, tsc_hz=tsc_hz, progress=progress, sink=gathered.add)
     if document["p2m"] is None:
-        return document
+        return {**document, "calls": None}
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     dataset = dataset_among(paths, xen=xen, tsc_hz=tsc_hz)
     records = r.read_records(dataset)[0] if dataset else gathered.records(document["xen"]["layout"])
-    inference = infer_writes(records, document["vendor"])
+    inference = infer_writes(records, document)
     p2m = {
         **document["p2m"],
         "sets": document["p2m"]["recorded"] + inference.inferred,
         "inferred": inference.inferred,
         "rules": shares_document(inference.shares),
     }
-    return {**document, "p2m": p2m}
+    return {**document, "p2m": p2m, "calls": inference.calls._asdict() if inference.calls else None}
 
 
 @dataclass

@@ -26,15 +26,18 @@ from eptreplay.trace.lacks import TIMED_SHARE
 from eptreplay.workload import records as r
 from eptreplay.workload import rules as rule
 from eptreplay.workload import schema as s
-from eptreplay.workload.additions import inferred_rows, insert, with_additions
-from eptreplay.workload.draft import Draft, Drafts, p2m_keys
+from eptreplay.workload.additions import with_additions
+from eptreplay.workload.calls import CallCounts, count_calls, with_calls
+from eptreplay.workload.draft import Draft, Drafts, inferred_rows, insert, p2m_keys
 from eptreplay.workload.edges import Edges, find_edges
 from eptreplay.workload.entries import PATHS, cut_into_entries
 from eptreplay.workload.episodes import Episodes, find_episodes, first_of_pcpu
 from eptreplay.workload.fold import Folding, fold
 from eptreplay.workload.holds import add_operations
+from eptreplay.workload.kicks import without_recorded_kicks
 from eptreplay.workload.letters import spell
 from eptreplay.workload.old_state import NONE, TABLE, earlier_writes
+from eptreplay.workload.pages import last_frees
 from eptreplay.workload.recalculations import sort_out
 from eptreplay.workload.scheduling import add_scheduling
 from eptreplay.workload.times import slot_times, to_ns
@@ -49,18 +52,22 @@ MOST_ACCESS = len(ACCESSES) - 1
 _PRESENT = np.array([[is_present(kind, access) for access in range(len(ACCESSES))] for kind in range(len(TYPES))])
 
 
-def lower(dataset: str | os.PathLike[str], paths: str = PATHS[-1]) -> Workload:
+def lower(dataset: str | os.PathLike[str], paths: str = PATHS[-1], *, without_kicks: bool = False) -> Workload:
     """Return the workload of a trace dataset; ``paths``: how Xen writes, as its release 4.6, 4.9 or 4.21 does.
 
-    Raises InputError if ``dataset`` is none, or lost a file.
+    ``without_kicks``: leave out the interrupts with which the recorded host invalidated itself, as far as they can be
+    told; ``kicks_removed`` of the workload says how many. Raises InputError if ``dataset`` is none, or lost a file.
     """
     records, manifest = r.read_records(dataset)
-    return lower_records(records, manifest, paths)
+    return lower_records(records, manifest, paths, without_kicks=without_kicks)
 
 
-def lower_records(records: r.Records, manifest: dict[str, Any], paths: str = PATHS[-1]) -> Workload:
+def lower_records(
+    records: r.Records, manifest: dict[str, Any], paths: str = PATHS[-1], *, without_kicks: bool = False
+) -> Workload:
     """Return the workload of records; ``manifest``: the document of ``info``, of which vendor and TSC are needed."""
-    episodes, folding = _fold(records, manifest["vendor"])
+    vendor = _vendor(records, manifest["vendor"])
+    episodes, folding = _fold(records, vendor)
     only_dom = _only_domain(records)
     drafts = Drafts()
     add_scheduling(drafts, records, episodes, only_dom)
@@ -71,54 +78,76 @@ def lower_records(records: r.Records, manifest: dict[str, Any], paths: str = PAT
     _number_holds(rows)
     t_ns, time_origin = _times(records, rows, manifest)
     rows["time_origin"] = time_origin
-    has_times = _has_times(records)
+    facts = _facts(records)
     created = _created(records)
-    _find_old_states(records, rows, t_ns if has_times else records.rank[rows["at"]], created)
-    rows, t_ns = with_additions(records, rows, t_ns, has_times=has_times)
-    when = t_ns if has_times else records.rank[rows["at"]]
-    sort_out(rows, when)
+    _find_old_states(records, rows, t_ns if facts.has_times else records.rank[rows["at"]], created)
+    rows, t_ns = with_additions(records, rows, t_ns, has_times=facts.has_times)
+    sort_out(rows, t_ns if facts.has_times else records.rank[rows["at"]])
+    kicks_removed = 0
+    if without_kicks and facts.has_times and vendor == rule.VMX:
+        rows, t_ns, kicks_removed = without_recorded_kicks(records, episodes, rows, t_ns)
+    when = t_ns if facts.has_times else records.rank[rows["at"]]
     rows, t_ns = _with_edges(rows, t_ns, find_edges(rows, when, _wakes(records, rows)))
+    domains = _domains(rows, set(created))
+    if facts.has_sched and facts.has_times:
+        rows, t_ns = with_calls(rows, t_ns, domains)
+    rows["freed_by"] = last_frees(rows, t_ns if facts.has_times else records.rank[rows["at"]])
     first = first_of_pcpu(rows["pcpu"])
     gap = np.diff(t_ns, prepend=0)
     gap[first] = t_ns[first]
-    facts = Facts(
-        has_sched=bool(np.isin(records.what, (r.SWITCH_IN, r.SWITCH_OUT, r.CONTINUE)).any()),
-        has_vm_entries=bool((records.what == r.VMENTER).any()),
-        has_times=has_times,
-    )
     return Workload(
         pcpus=rows["pcpu"][first].astype(np.int64),
         begin=np.append(first, rows["op"].size),
         t_ns=t_ns,
         gap_ns=gap,
-        domains=_domains(rows, set(created)),
+        cut_ns=np.zeros(gap.size, np.int64),
+        domains=domains,
         facts=facts,
         shares=_shares(folding),
+        kicks_removed=kicks_removed,
         **{name: rows[name] for name in Workload._fields if name in rows},
     )
 
 
 class Inference(NamedTuple):
-    """What the rules make of a recording: writes that no record shows, and what each rule did."""
+    """What the rules make of a recording: writes that no record shows, and what each rule did.
+
+    ``calls``: how many calls of other functions it implies, None where it does not tell.
+    """
 
     inferred: int
     shares: tuple[Share, ...]
+    calls: CallCounts | None
 
 
-def infer_writes(records: r.Records, vendor: str | None) -> Inference:
-    """Apply the rules, and nothing else."""
-    _, folding = _fold(records, vendor)
+def infer_writes(records: r.Records, manifest: dict[str, Any]) -> Inference:
+    """Apply the rules, and make up calls, and nothing else; ``manifest`` as for ``lower_records``."""
+    episodes, folding = _fold(records, _vendor(records, manifest["vendor"]))
+    only_dom = _only_domain(records)
     drafts = Drafts()
-    add_operations(drafts, folding, _only_domain(records))
+    add_operations(drafts, folding, only_dom)
+    add_scheduling(drafts, records, episodes, only_dom)
     rows = drafts.collect()
     inferred = (rows["op"] == s.SET) & (rows["origin"] == s.INFERRED)
-    return Inference(int(rows["count"][inferred].sum()), _shares(folding))
+    return Inference(int(rows["count"][inferred].sum()), _shares(folding), _calls(records, rows, manifest))
 
 
-def _fold(records: r.Records, vendor: str | None) -> tuple[Episodes, Folding]:
+def _calls(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> CallCounts | None:
+    """Return how many calls a recording implies: those of its workload, whose other rows do not matter for that."""
+    facts = _facts(records)
+    if not (facts.has_sched and facts.has_times):
+        return None
+    rows["pcpu"] = records.pcpu[rows["at"]]
+    _number_holds(rows)
+    t_ns, rows["time_origin"] = _times(records, rows, manifest)
+    rows, _ = with_calls(rows, t_ns, _domains(rows, set()))
+    return count_calls(rows["op"], rows["origin"], rows["target"])
+
+
+def _fold(records: r.Records, vendor: str) -> tuple[Episodes, Folding]:
     """Return what lies between VM exits and entries, and what the rules of the vendor make of the records."""
-    known, episodes = _vendor(records, vendor), find_episodes(records)
-    return episodes, fold(records, spell(records, episodes, known), known)
+    episodes = find_episodes(records)
+    return episodes, fold(records, spell(records, episodes, vendor), vendor)
 
 
 def _vendor(records: r.Records, vendor: str | None) -> str:
@@ -136,8 +165,12 @@ def _only_domain(records: r.Records) -> int:
     return int(domains[0]) if domains.size == 1 else r.UNKNOWN
 
 
-def _has_times(records: r.Records) -> bool:
-    return bool(records.timed.sum() >= TIMED_SHARE * max(1, records.timed.size))
+def _facts(records: r.Records) -> Facts:
+    return Facts(
+        has_sched=bool(np.isin(records.what, (r.SWITCH_IN, r.SWITCH_OUT, r.CONTINUE)).any()),
+        has_vm_entries=bool((records.what == r.VMENTER).any()),
+        has_times=bool(records.timed.sum() >= TIMED_SHARE * max(1, records.timed.size)),
+    )
 
 
 def _number_holds(rows: Draft) -> None:

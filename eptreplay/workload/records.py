@@ -19,8 +19,8 @@ from eptreplay.xentrace.catalogue.sched import RUNSTATES, runstate_change
 (
     OTHER, VMENTER, VMEXIT, HALT, NPF, SET, POPULATE, ZERO_RECLAIM, SPLINTER, DECREASE, P2M_SET, GLOBAL, TABLE_FREE,
     CACHE_ADD, HOLD_BEGIN, HOLD_END, LOOKUP, DRAIN, CLEAN, PAUSE, UNPAUSE, PAGE_FREE, PAGE_ALLOC, SWITCH_IN, SWITCH_OUT,
-    WOKEN, CONTINUE, DOMAIN_ADD, LOST,
-) = range(29)  # fmt: skip
+    WOKEN, CONTINUE, DOMAIN_ADD, LOST, INTERRUPT,
+) = range(30)  # fmt: skip
 """What a record is, as far as lowering tells records apart."""
 
 _BY_EVENT = {
@@ -57,6 +57,7 @@ _BY_EVENT = {
     "SCHED_CONTINUE_RUNNING": CONTINUE,
     "SCHED_DOM_ADD": DOMAIN_ADD,
     "LOST_RECORDS": LOST,
+    "HVM_INTR": INTERRUPT,
 }
 _RUNNING, _BLOCKED = RUNSTATES.index("running"), RUNSTATES.index("blocked")
 

@@ -66,7 +66,7 @@ HOST_VIEW = 0
 WORKLOAD = [
     Column("pcpu", pa.uint16(), False, "physical CPU that carries the operation out"),
     Column("seq", pa.int64(), False, "number of the row among those of its pCPU, from 0"),
-    Column("gap_ns", pa.int64(), False, "recorded time since the row before on that pCPU, or since the start, in ns"),
+    Column("gap_ns", pa.int64(), False, "time since the row before on that pCPU, or since the start, in ns"),
     Column("op", _NAME, False, "the operation"),
     Column("run_dom", pa.uint16(), True, "domain that runs on the pCPU, or is switched in or out"),
     Column("run_vcpu", pa.uint16(), True, "its vCPU"),
@@ -102,6 +102,20 @@ WORKLOAD = [
     Column("access", pa.uint8(), True, "Xen's number of the access that the entry has now; null: all rights"),
     Column("not_before_ns", pa.int64(), True, "of an inferred row: from when on it can have been, ns since the start"),
     Column("not_after_ns", pa.int64(), True, "of an inferred row: by when it must have been, ns since the start"),
+    Column("target", pa.uint16(), True, "of a CALL of no p2m: the only pCPU that is called; null: all others"),
+    Column(
+        "freed_by",
+        pa.int64(),
+        True,
+        "of PAGE_ALLOC: number of the row of this table that was the last to free one of its pages before, a PAGE_FREE",
+    ),
+    Column(
+        "cut_ns",
+        pa.int64(),
+        False,
+        "what was taken from the gap since the recorded host paid it for its own invalidations, in ns; the recorded"
+        " time of a row is the sum of gap_ns and cut_ns so far",
+    ),
 ]
 
 NAMES = {

@@ -49,7 +49,8 @@ class Workload(NamedTuple):
     """Rows in the order of ``workload.parquet``: by pCPU, then in program order. Unknown numbers are -1.
 
     ``begin``: for each pCPU of ``pcpus`` the number of its first row, and at last the number of rows. ``t_ns``: when
-    each row was recorded, from the start of the recording.
+    each row was recorded, from the start of the recording: the sum of ``gap_ns`` and ``cut_ns`` of its pCPU so far.
+    ``kicks_removed``: interrupts of the recorded host that were left out, each a VM exit and an entry.
     """
 
     pcpus: NDArray[np.int64]
@@ -79,9 +80,13 @@ class Workload(NamedTuple):
     preemptible: NDArray[np.int8]
     not_before_ns: NDArray[np.int64]
     not_after_ns: NDArray[np.int64]
+    target: NDArray[np.int32]
+    freed_by: NDArray[np.int64]
+    cut_ns: NDArray[np.int64]
     domains: tuple[Domain, ...]
     facts: Facts
     shares: tuple[Share, ...]
+    kicks_removed: int = 0
 
     @property
     def rows(self) -> int:

@@ -77,6 +77,9 @@ def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
         preemptible=column(np.int8, [None] * size),
         not_before_ns=zeros,
         not_after_ns=zeros,
+        target=column(np.int32, [None] * size),
+        freed_by=column(np.int64, [None] * size),
+        cut_ns=zeros,
         domains=tuple(
             Domain(d.number, d.has_guest_mode, assumed=False, created=d.created) for d in recording.domains.values()
         ),

@@ -97,13 +97,16 @@ def check(workload: Workload) -> None:
     assert (np.diff(workload.pcpus) > 0).all()
     assert (workload.gap_ns >= 0).all()
     for first, end in pairwise(begin.tolist()):
-        assert (np.cumsum(workload.gap_ns[first:end]) == workload.t_ns[first:end]).all()
+        times = workload.gap_ns[first:end] + workload.cut_ns[first:end]
+        assert (np.cumsum(times) == workload.t_ns[first:end]).all()
         _check_holds(workload, first, end)
         _check_pauses(workload, first, end)
     _check_hold_numbers(workload)
     _check_writes(workload)
     _check_other_acts(workload)
     _check_edges(workload)
+    _check_pages(workload)
+    _check_calls(workload)
     bounded = workload.not_after_ns >= 0
     assert (bounded == (workload.not_before_ns >= 0)).all()
     assert (workload.not_before_ns <= workload.not_after_ns).all()
@@ -215,6 +218,32 @@ def _check_edges(workload: Workload) -> None:
                 reached[c] += 1
                 moved = True
     assert reached == ends, "rows wait for each other"
+
+
+def _check_pages(workload: Workload) -> None:
+    """Assert that whoever allocates pages names a row that freed one of them before, as far as times tell."""
+    allocs = np.flatnonzero(workload.freed_by >= 0)
+    frees = workload.freed_by[allocs]
+    assert (workload.op[allocs] == s.PAGE_ALLOC).all()
+    assert (workload.op[frees] == s.PAGE_FREE).all()
+    unit = np.maximum(workload.order[allocs], workload.order[frees]).astype(np.uint64)
+    assert (workload.mfn[allocs] >> unit == workload.mfn[frees] >> unit).all()
+    if workload.facts.has_times:
+        assert (workload.t_ns[frees] <= workload.t_ns[allocs]).all()
+
+
+def _check_calls(workload: Workload) -> None:
+    """Assert that calls stand at once behind a row of the same pCPU, none within a hold, and lead to other pCPUs."""
+    calls = np.flatnonzero(workload.op == s.CALL)
+    told = calls[workload.origin[calls] == s.INFERRED]
+    targets, owner = workload.target, np.repeat(workload.pcpus, np.diff(workload.begin))
+    assert not calls.size or (workload.facts.has_sched and workload.facts.has_times)
+    assert (workload.gap_ns[told] == 0).all()
+    assert (owner[told] == owner[told - 1]).all()
+    assert (workload.hold[calls] < 0).all()
+    assert (workload.p2m_dom[calls] < 0).all()
+    assert (targets[calls] != owner[calls]).all()
+    assert (targets[workload.op != s.CALL] < 0).all()
 
 
 def _check_table(workload: Workload) -> None:

@@ -93,6 +93,7 @@ class Hostile:
                 },
             ),
             "HVM_HLT": untimed("HVM_HLT", {}),
+            "HVM_INTR": untimed("HVM_INTR", {"vector": lambda: choose((0xFB, 0xFB, 0xFC, 0xFFFFFFFF))}),
             "HVM_VMENTRY": at_a_time("HVM_VMENTRY", {}),
             "fault": at_a_time("HVM_VMEXIT64", {"reason": lambda: self.fault, "rip": lambda: 0}),
             "exit": at_a_time("HVM_VMEXIT64", {"reason": lambda: choose((48, 49, 62, 12, 0x78, 1)), "rip": lambda: 0}),
@@ -234,6 +235,7 @@ def test_records_in_any_order_with_any_values(tmp_path: Path, rng: Random, profi
     try:
         workload = lower(folder)
         check(workload)
+        check(lower(folder, without_kicks=True))
         assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
         replayed(workload, profile)
         tables = number_workload(workload, Reading())[1].nodes
