@@ -86,7 +86,9 @@ def print_profile(profile: dict[str, Any]) -> None:
     for number in profile["numbers"]:
         span = "{:,} .. {:,}".format(*number["range"]) if number["range"] else ""
         reason = f"source: {number['source']}" if number["source"] else f"assumed: {number['assumed']}"
-        entries.append(([number["name"], f"{number['value']:,}", number["unit"], span], reason))
+        value, choices = number["value"], number["choices"]
+        text = f"{reason}\none of: {', '.join(choices)}" if choices else reason
+        entries.append(([number["name"], value if choices else f"{value:,}", number["unit"], span], text))
     _entries((("number", "left"), ("value", "right"), ("unit", "left"), ("range", "left")), entries)
 
 

@@ -7,7 +7,8 @@ A profile is a TOML file with a ``summary`` and a table for each number of ``FIE
     source = "paper, commit or measurement, and how the number follows from it"
     range = [184, 242]
 
-``assumed = "why"`` takes the place of ``source`` where there is none. ``range`` may be left out.
+``assumed = "why"`` takes the place of ``source`` where there is none. ``range`` may be left out. Where a field has
+choices, ``value`` is one of these texts, and there is no range.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eptreplay.errors import UsageError, unknown_choice
+from eptreplay.machine.apic import APICS
 
 SUFFIX = ".toml"
 MOST = 10**9
-"""The largest number: a second, if it is a time."""
+"""The largest number of most fields: a second, if it is a time."""
+MOST_TIMEOUT_NS = 10**12
+"""The longest time until the watchdog fires: a quarter of an hour."""
 MOST_BYTES = 1 << 20
 """Files that are larger are something else."""
 
@@ -33,13 +37,16 @@ _KINDS = {bool: "a boolean", int: "an integer", float: "a float", str: "a text",
 
 
 class Field(NamedTuple):
-    """A number that every profile has: where it stands in the file, its unit, what it means."""
+    """What every profile has a value for: where it stands in the file, its unit, what it means, what it may be."""
 
     section: str
     name: str
     unit: str
     meaning: str
     least: int = 0
+    most: int = MOST
+    choices: tuple[str, ...] = ()
+    """If there are any, the value is one of these texts, and no number."""
 
     @property
     def key(self) -> str:
@@ -50,34 +57,52 @@ class Field(NamedTuple):
 FIELDS = (
     Field("topology", "cores_per_socket", "cores", "consecutive cores that make a socket", least=1),
     Field("topology", "threads_per_core", "threads", "consecutive pCPUs that make a core", least=1),
+    Field("topology", "pcpus", "pCPUs", "pCPUs online, if more than the recording has; 0: those of the recording"),
+    Field("topology", "apic", "mode", "which targets share a message, and how many writes one takes", choices=APICS),
+    Field("topology", "shorthand", "flag", "1: a message to all pCPUs but the sender takes one write", most=1),
     Field("lock", "acquire_ns", "ns", "to acquire a lock that is free"),
+    Field("lock", "read_ns", "ns", "percpu lock: a reader's store, full barrier and load, instead of acquire_ns"),
     Field("lock", "handoff_core_ns", "ns", "from release to acquisition by a waiter on the same core"),
     Field("lock", "handoff_socket_ns", "ns", "the same, if the waiter is on another core of the socket"),
     Field("lock", "handoff_remote_ns", "ns", "the same, if the waiter is on another socket"),
+    Field("lock", "poll_ns", "ns", "percpu lock: a writer's look at the slot of each pCPU online"),
+    Field("lock", "weight_core", "weight", "unfair lock: in the race, of a waiter on the releasing core", least=1),
+    Field("lock", "weight_socket", "weight", "the same, of a waiter on another core of the socket", least=1),
+    Field("lock", "weight_remote", "weight", "the same, of a waiter on another socket", least=1),
     Field("p2m", "set_ns", "ns", "to find and change one entry, the lock being held"),
     Field("p2m", "store_ns", "ns", "each further entry that the same operation stores or builds"),
+    Field("p2m", "lookup_ns", "ns", "to find one entry and reference its page, the read lock being held"),
     Field("ipi", "setup_ns", "ns", "from acquiring the call lock to the first write of the interrupt command register"),
-    Field("ipi", "icr_ns", "ns", "each write of that register: one for each target"),
+    Field("ipi", "enqueue_ns", "ns", "lockless calls: to put a call into the queue of each target"),
+    Field("ipi", "icr_ns", "ns", "each write of the interrupt command register"),
+    Field("ipi", "busy_ns", "ns", "xAPIC: from the last write of a message until another one may be written"),
     Field("ipi", "deliver_core_ns", "ns", "from that write to the interrupt on the same core"),
     Field("ipi", "deliver_socket_ns", "ns", "the same, on another core of the socket"),
     Field("ipi", "deliver_remote_ns", "ns", "the same, on another socket"),
     Field("ipi", "ack_core_ns", "ns", "from the end of the handler until a sender on the same core sees it"),
     Field("ipi", "ack_socket_ns", "ns", "the same, if the sender is on another core of the socket"),
     Field("ipi", "ack_remote_ns", "ns", "the same, if the sender is on another socket"),
-    Field("ipi", "handler_ns", "ns", "the interrupt handler, without INVEPT"),
+    Field("ipi", "handler_ns", "ns", "the interrupt handler, without INVEPT and without a flush"),
+    Field("ipi", "call_ns", "ns", "lockless calls: each further call that one handler carries out"),
     Field("ipi", "exit_ns", "ns", "the VM exit before the handler, where the interrupt meets a guest"),
     Field("ipi", "entry_ns", "ns", "the VM entry after it, without INVEPT"),
-    Field("ipi", "wake_ns", "ns", "to leave the C-state, where the interrupt meets an idle pCPU"),
+    Field("ipi", "irqoff_ns", "ns", "how long interrupts stay off behind any other VM exit"),
+    Field("ipi", "wake_ns", "ns", "to leave a shallow C-state, where the interrupt meets an idle pCPU"),
+    Field("ipi", "wake_deep_ns", "ns", "the same, from a deep C-state"),
+    Field("ipi", "deep_after_ns", "ns", "how long a pCPU has been idle when its C-state is deep"),
+    Field("ipi", "flush_ns", "ns", "to flush the TLB, in a handler or without an interrupt"),
+    Field("ipi", "unexplained_ns", "ns", "how much longer a broadcast about a p2m takes, by nothing that is known"),
     Field("ept", "invept_ns", "ns", "the instruction INVEPT"),
     Field("ept", "refill_ns", "ns", "what a guest loses to cold translations, once for each INVEPT before it runs on"),
+    Field("watchdog", "timeout_ns", "ns", "a stall as long as this makes the watchdog fire", 1, MOST_TIMEOUT_NS),
 )
-"""All numbers of a profile, in the order in which they are shown. Names are unique without their section."""
+"""All values of a profile, in the order in which they are shown. Names are unique without their section."""
 
 
 class Number(NamedTuple):
-    """A number and where it is from: either ``source`` or ``assumed`` is None."""
+    """A number, or a choice, and where it is from: either ``source`` or ``assumed`` is None."""
 
-    value: int
+    value: int | str
     source: str | None
     assumed: str | None
     range: tuple[int, int] | None
@@ -92,7 +117,7 @@ class Profile:
     summary: str
     numbers: Mapping[str, Number]
 
-    def costs(self) -> dict[str, int]:
+    def costs(self) -> dict[str, int | str]:
         """Return the bare values by field name, such as ``icr_ns``."""
         return {name: number.value for name, number in self.numbers.items()}
 
@@ -134,6 +159,7 @@ def profile_document(profile: Profile) -> dict[str, Any]:
     numbers = [
         {"section": field.section, "name": field.name, "unit": field.unit, "meaning": field.meaning}
         | profile.numbers[field.name]._asdict()
+        | {"choices": field.choices or None}
         for field in FIELDS
     ]
     return {"name": profile.name, "summary": profile.summary, "numbers": numbers}
@@ -173,14 +199,24 @@ def _profile(where: str, name: str, document: dict[str, Any]) -> Profile:
 
 def _number(where: str, field: Field, entry: object) -> Number:
     table = _table(where, field.key, entry, "a table with value and either source or assumed")
-    _check_keys(where, field.key, table, ["value"], _BESIDES_VALUE)
-    value = _integer(where, f"{field.key}.value", table["value"], field.least)
+    _check_keys(where, field.key, table, ["value"], _REASONS if field.choices else _BESIDES_VALUE)
+    value = _value(where, f"{field.key}.value", field, table["value"])
     reasons = {name: _text(where, f"{field.key}.{name}", table[name]) for name in _REASONS if name in table}
     if len(reasons) != 1:
         found = "both" if reasons else "neither"
         raise UsageError(f"{where}: {field.key}: expected either source or assumed, found {found}")
-    span = _range(where, field, value, table["range"]) if "range" in table else None
+    span = _range(where, field, value, table["range"]) if "range" in table and isinstance(value, int) else None
     return Number(value, reasons.get("source"), reasons.get("assumed"), span)
+
+
+def _value(where: str, key: str, field: Field, value: object) -> int | str:
+    if not field.choices:
+        return _integer(where, key, value, field)
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {key}: expected a text, found {_kind(value)}")
+    if value not in field.choices:
+        raise unknown_choice(f"{where}: {key}", _printable(value), field.choices)
+    return value
 
 
 def _range(where: str, field: Field, value: int, entry: object) -> tuple[int, int]:
@@ -188,7 +224,7 @@ def _range(where: str, field: Field, value: int, entry: object) -> tuple[int, in
     if not isinstance(entry, list) or len(entry) != 2:
         found = f"{len(entry)} entries" if isinstance(entry, list) else _kind(entry)
         raise UsageError(f"{where}: {key}: expected [lowest, highest], found {found}")
-    low, high = (_integer(where, key, bound, field.least) for bound in entry)
+    low, high = (_integer(where, key, bound, field) for bound in entry)
     if not low <= value <= high:
         raise UsageError(f"{where}: {key}: expected a range around the value {value}, found [{low}, {high}]")
     return low, high
@@ -201,8 +237,7 @@ def _check_keys(
     known = [*needed, *optional]
     for key in table:
         if key not in known:
-            shown = key if key.isprintable() else ascii(key)
-            raise unknown_choice(f"{where}: {f'{at}: ' if at else ''}key", shown, known)
+            raise unknown_choice(f"{where}: {f'{at}: ' if at else ''}key", _printable(key), known)
     for key in needed:
         if key not in table:
             raise UsageError(f"{where}: {f'{at}.' if at else ''}{key}: missing")
@@ -214,12 +249,12 @@ def _table(where: str, key: str, value: object, expected: str = "a table") -> di
     return value
 
 
-def _integer(where: str, key: str, value: object, least: int) -> int:
+def _integer(where: str, key: str, value: object, field: Field) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError(f"{where}: {key}: expected an integer, found {_kind(value)}")
-    if not least <= value <= MOST:
-        found = "less" if value < least else "more"  # not the number: it may have any length
-        raise UsageError(f"{where}: {key}: expected an integer from {least} to {MOST}, found {found}")
+    if not field.least <= value <= field.most:
+        found = "less" if value < field.least else "more"  # not the number: it may have any length
+        raise UsageError(f"{where}: {key}: expected an integer from {field.least} to {field.most}, found {found}")
     return value
 
 
@@ -230,6 +265,10 @@ def _text(where: str, key: str, value: object) -> str:
     if not text or not text.isprintable():
         raise UsageError(f"{where}: {key}: expected a text that can be printed, found {'another' if text else 'none'}")
     return text
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
 
 
 def _kind(value: object) -> str:

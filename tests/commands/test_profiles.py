@@ -32,9 +32,12 @@ def test_a_profile_is_printed_with_every_number_and_its_reason(here: Run, name: 
     for field in FIELDS:
         number = profile.numbers[field.name]
         span = " {:,} .. {:,}".format(*number.range) if number.range else ""
-        at = lines.index(f"{field.name} {number.value:,} {field.unit}{span}")
+        value = number.value if isinstance(number.value, str) else f"{number.value:,}"
+        at = lines.index(f"{field.name} {value} {field.unit}{span}")
         reason = f"source: {number.source}" if number.source else f"assumed: {number.assumed}"
-        assert " ".join(lines[at + 1 : at + 3]).startswith(reason)  # it may need two lines
+        told = " ".join(lines[at + 1 : at + 10])  # it may need several lines
+        assert told.startswith(reason)
+        assert not field.choices or told.removeprefix(reason).startswith(f" one of: {', '.join(field.choices)} ")
 
 
 def test_json_is_one_document_with_one_profile_or_all(here: Run) -> None:
@@ -47,7 +50,8 @@ def test_json_is_one_document_with_one_profile_or_all(here: Run) -> None:
 
 
 def test_a_profile_may_be_a_file_of_the_user(here: Run, tmp_path: Path) -> None:
-    entries = "".join(f"{field.key} = {{ value = 5, assumed = '[red]:ok: why not' }}\n" for field in FIELDS)
+    values = {field.key: repr(field.choices[0]) if field.choices else min(field.most, 5) for field in FIELDS}
+    entries = "".join(f"{key} = {{ value = {values[key]}, assumed = '[red]:ok: why not' }}\n" for key in values)
     path = tmp_path / "own.toml"
     path.write_text(f"summary = '[bold]a host'\n{entries}")
     done = here("profiles", path)

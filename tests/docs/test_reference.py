@@ -237,12 +237,13 @@ def test_every_profile_and_every_number_is_documented() -> None:
     assert generated("reference/profiles", "profile-fields")
     text = pages.GENERATORS["profile-fields"]()
     assert all(f"* - `{field.key}`\n  - {field.unit}\n  - {field.meaning}\n" in text for field in FIELDS)
+    assert all(f"`{choice}`" in text for field in FIELDS for choice in field.choices)
     for name in profile_names():
         assert f"\n## {name}\n" in page("reference/profiles")
         assert generated("reference/profiles", f"profile {name}")
         shown = pages.GENERATORS["profile"](name)
         for number in load_profile(name).numbers.values():
-            assert f"  - {number.value:,}\n" in shown
+            assert f"  - {number.value if isinstance(number.value, str) else f'{number.value:,}'}\n" in shown
             assert str(number.source or number.assumed) in shown
 
 
