@@ -118,7 +118,7 @@ POLICIES = ("unfair", "queue", "percpu")
 """Of p2m locks."""
 
 XAPIC_FLAT, XAPIC_PHYSICAL, X2APIC_PHYSICAL, X2APIC_CLUSTER = range(4)
-APICS = ("xapic-flat", "xapic-physical", "x2apic-physical", "x2apic-cluster")
+"""Positions in ``apic.APICS``."""
 
 (
     P_DOMAIN,

@@ -1,4 +1,4 @@
-"""Who shares a message to the APICs of several pCPUs, and what it costs to write one (xen-semantics, section 7)."""
+"""Who shares a message to the APICs of several pCPUs, and what it costs to write one: ``apic`` for kernels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from numpy.typing import NDArray
 
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
+from eptreplay.machine.apic import CLUSTER_BITS
 
 Int64s = NDArray[np.int64]
-
-CLUSTER_BITS = 4
-FLAT_PCPUS = 8
-"""The most that a flat xAPIC can address."""
 
 
 @part

@@ -221,9 +221,10 @@ def _left_out(workload: Workload, reading: Reading) -> NDArray[np.bool_]:
 
     For EPT holds around misconfigurations that it does not have, or may not; for NPT what VMX alone has to do.
     """
-    if reading.tables == "npt":  # there is no VMCS to be cleared
-        return (workload.op == CALL) & (workload.target >= 0) & (workload.origin == INFERRED)
     left_out = np.zeros(workload.op.size, np.bool_)
+    if reading.tables == "npt":  # there is no VMCS to be cleared
+        left_out |= (workload.op == CALL) & (workload.target >= 0) & (workload.origin == INFERRED)
+        return left_out
     other = (workload.op == MISCONFIG) & (workload.count == 0)
     if not reading.doubtful:
         other |= (workload.op == MISCONFIG) & (workload.old_known == ASSUMED)

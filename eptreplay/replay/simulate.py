@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from eptreplay.causes import CAUSES
 from eptreplay.errors import InputError, UsageError
 from eptreplay.machine import fields as f
+from eptreplay.machine.apic import APICS, FLAT_PCPUS
 from eptreplay.machine.bits import words_for
 from eptreplay.machine.clock import new_clock
 from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
-from eptreplay.machine.sending import FLAT_PCPUS
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
@@ -288,7 +288,7 @@ def _costs(costs: Costs, pcpus: int) -> Int64s:
     for name, field in COST_FIELDS.items():
         cost[field] = costs[name]
     online = max(pcpus, int(costs["pcpus"]))
-    apic = f.APICS.index(str(costs["apic"]))
+    apic = APICS.index(str(costs["apic"]))
     if apic == f.XAPIC_FLAT and online > FLAT_PCPUS:
         apic = f.XAPIC_PHYSICAL
     cost[f.C_ONLINE], cost[f.C_APIC] = online, apic

@@ -73,6 +73,8 @@ def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
         acts=table,
         path=np.concatenate([np.tile(program.path[:acts], (times, 1)), program.path[acts:]]),
         first=new_begin[:-1],
+        reads=program.reads,
+        cut=program.cut,
     )
     holds = numbers.holds.size * times
     return many, numbers._replace(
@@ -93,7 +95,7 @@ class Replaying:
     def run(self, strategy: Strategy, profile: str) -> Run:
         """Replay once; only the kernel is measured."""
         host = _new_host(self.workload, self.numbers, self.program, strategy, load_profile(profile).costs())
-        tally = _new_tally(self.numbers, Detail())
+        tally = _new_tally(self.numbers, self.program, Detail())
         decide = compiled_decision(strategy)
         cpu, wall = time.process_time(), time.perf_counter()
         run(host, tally, self.program, decide)

@@ -144,7 +144,7 @@ class Changing:
         """Replay once; only the kernel is measured."""
         strategy = STRATEGIES["deferred"]
         host = _new_host(self.workload, self.numbers, self.program, strategy, load_profile("two-socket").costs())
-        tally = _new_tally(self.numbers, Detail())
+        tally = _new_tally(self.numbers, self.program, Detail())
         decide = compiled_decision(strategy)
         cpu, wall = time.process_time(), time.perf_counter()
         run(host, tally, self.program, decide)

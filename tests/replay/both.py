@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from eptreplay import model
 from eptreplay.causes import CAUSES
 from eptreplay.machine import ept
+from eptreplay.machine import fields as f
 from eptreplay.machine.fields import MODES
 from eptreplay.model.ept import look_up
 from eptreplay.model.tables import MEASURES
 from eptreplay.replay import tally as y
-from eptreplay.replay.program import Reading, number_workload
-from eptreplay.replay.simulate import Detail, Outcome, simulate
+from eptreplay.replay.program import Numbers, Reading, number_workload
+from eptreplay.replay.simulate import Detail, Manner, Outcome, simulate
 from eptreplay.strategies import Strategy
 from eptreplay.workload import schema as s
 from eptreplay.workload.workload import Domain, Facts, Workload
@@ -101,12 +102,18 @@ def profile_of(costs: model.Costs) -> dict[str, int]:
     return flat
 
 
-def by_engine(recording: model.Recording, strategy: Strategy, costs: model.Costs) -> Tables:
+def by_engine(
+    recording: model.Recording,
+    strategy: Strategy,
+    costs: model.Costs,
+    manner: Manner = Manner(),  # noqa: B008 (a tuple)
+) -> Tables:
     """Return what the engine says."""
     workload, rows = workload_of(recording)
-    program, numbers = number_workload(workload, Reading())
+    program, numbers = number_workload(workload, Reading(tables=strategy.tables))
     room = 20 * len(rows) + 100
-    outcome = simulate(workload, program, numbers, strategy, profile_of(costs), Detail(room, room * 8, room))
+    detail = Detail(room, room * 8, room, 40 * room, rows=True)
+    outcome = simulate(workload, program, numbers, strategy, profile_of(costs), manner, detail)
     return _tables_of(outcome, rows)
 
 
@@ -122,7 +129,7 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
     measured = {}
     for i, dom in enumerate(numbers.domains):
         for cause, name in enumerate(CAUSES):
-            values = dict(zip(MEASURES, t.measure[i, cause].tolist(), strict=True))
+            values = dict(zip(MEASURES, t.measure[i, cause].tolist(), strict=False))
             if any(values.values()):
                 measured[dom, name] = values
     return {
@@ -157,7 +164,52 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
             p2m: frozenset(c for i, c in enumerate(pcpus) if _is_in(host.mark[n], i)) for n, p2m in enumerate(p2ms)
         },
         "entries": _entries(outcome, rows),
+        "lookups": [
+            (
+                row, _pcpu_of(numbers, row), rows[row].p2m, rows[row].count, k[y.L_BEGIN], k[y.L_TOTAL], k[y.L_MAX],
+                k[y.L_END] - k[y.L_BEGIN],
+            )
+            for row, k in zip(numbers.reads.tolist(), t.lookup.tolist(), strict=True)
+        ],
+        "read_waits": sorted(t.read_wait.tolist()),
+        "spans": _spans(t.span[: total[y.SPAN_ROWS]], pcpus),
+        "timeline": (
+            int(total[y.BUCKET_WIDTH]),
+            [
+                dict(zip(MEASURES, bucket, strict=False))
+                for bucket in t.bucket[: int(total[y.SIMULATED]) // int(total[y.BUCKET_WIDTH]) + 1].tolist()
+            ],
+        ),
+        "counts": {
+            "icr_writes": int(total[y.ICR_WRITES]),
+            "other_calls": int(total[y.OTHER_CALLS]),
+            "other_ipis": int(total[y.OTHER_IPIS]),
+            "alloc_flushes": int(total[y.ALLOC_FLUSHES]),
+            "call_wait_ns": int(total[y.CALL_WAIT]),
+            "call_held_ns": int(host.lock[0, f.HELD]),
+            "stall_ns_max": int(total[y.STALL]),
+        },
+        "held": {p2m: int(host.lock[1 + n, f.HELD]) for n, p2m in enumerate(p2ms)},
+        "watchdog": (
+            tuple(int(total[at]) for at in (y.FIRED_AT, y.FIRED_ON, y.FIRED_ROW)) if total[y.FIRED_AT] >= 0 else None
+        ),
+        "edge_waits": {c: (int(t.cpu[i, y.C_EDGES]), int(t.cpu[i, y.C_EDGE_NS])) for i, c in enumerate(pcpus)},
+        "row_costs": {row: cost for row, cost in enumerate(t.row[:, y.R_COST].tolist()) if cost},
+        "carried": t.row[:, y.R_CARRIED].tolist(),
     }  # fmt: skip
+
+
+def _pcpu_of(numbers: Numbers, row: int) -> int:
+    return int(numbers.pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])
+
+
+def _spans(spans: NDArray[np.int64], pcpus: list[int]) -> list[tuple[int, str, int, int]]:
+    """Return stretches of one mode, those that follow each other as one."""
+    merged: list[tuple[int, str, int, int]] = []
+    for c, mode, start, end in sorted(spans.tolist(), key=lambda span: (span[0], span[2])):
+        continues = bool(merged) and merged[-1][:2] == (pcpus[c], MODES[mode]) and merged[-1][3] == start
+        merged.append((pcpus[c], MODES[mode], merged.pop()[2] if continues else start, end))
+    return merged
 
 
 def _is_in(words: NDArray[np.uint64], c: int) -> bool:
