@@ -30,6 +30,7 @@ NEVER = np.int64(1) << 62
     OFF_UNTIL,  # until when interrupts stay off behind its last VM exit
     HANDLING,   # whose call it is handling, or NONE
     REST,       # whose call it handles after that, or NONE
+    ACKING,     # 1: that call is over, and it waits for the cache line in which it acknowledges
     TAKEN,      # whose call is the last that it handles then
     MET,        # the mode that the interrupt met ...
     DELIVERED,  # ... and when
@@ -78,6 +79,8 @@ NEVER = np.int64(1) << 62
     B_LEFT,     # acknowledgements still missing
     B_ACKED,    # when the last of those that have been sent arrives
     B_SLOWEST,  # who sent it
+    B_LINE,     # when the cache line in which targets acknowledge is free for the next of them ...
+    B_LINE_BY,  # ... and who has it until then
     B_TARGETS,
     B_KIND,     # what its handler does: see below
     B_THEN,     # what comes after it: see below
@@ -85,7 +88,7 @@ NEVER = np.int64(1) << 62
     L_WAIT,     # of the LOOKUP that it is at: time waited so far, and the longest wait
     L_LONGEST,
     CPU_FIELDS,
-) = range(66)  # fmt: skip
+) = range(69)  # fmt: skip
 
 (
     GAP, STORE, READ, FLUSH, ENTRY_INVEPT, SEND, ACQUIRE, QUEUE, HANDOFF, POLL, DRAIN, CALL_ACQUIRE, CALL_QUEUE,

@@ -113,6 +113,8 @@ def locked(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     cpu[c, f.B_SENT] = now
     cpu[c, f.B_SLOWEST] = f.NONE
     cpu[c, f.B_ACKED] = now
+    cpu[c, f.B_LINE] = now
+    cpu[c, f.B_LINE_BY] = c
     if not _is_alone(h, c):
         h.lock[lock_of(h, c), f.SINCE_WHEN] = now
     targets, messaged = _enqueue(h, c)

@@ -53,10 +53,9 @@ def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Acknowledge a call, now that it is over; go on with the next, or back into the guest that was interrupted."""
     cpu = h.cpu
     sender = cpu[c, f.HANDLING]
-    if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
-        invept(h, t, c, cpu[sender, f.B_P2M], now - h.cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
-    elif cpu[sender, f.B_KIND] == f.IPI_FLUSH:
-        flush(h, c)
+    if not cpu[c, f.ACKING] and not _gets_line(h, t, c, sender, now):
+        return
+    cpu[c, f.ACKING] = 0
     _answer(h, t, c, sender, now)
     following = cpu[c, f.REST]
     cpu[c, f.HANDLING] = following
@@ -72,6 +71,24 @@ def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
             start_entry(h, t, c, now)
     if cpu[sender, f.B_LEFT] == 0:
         settle(h, t, w, sender, now)
+
+
+@part
+def _gets_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> bool:
+    """End a call, and get the cache line in which it is acknowledged; tells whether it is there at once."""
+    cpu = h.cpu
+    if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
+        invept(h, t, c, cpu[sender, f.B_P2M], now - h.cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
+    elif cpu[sender, f.B_KIND] == f.IPI_FLUSH:
+        flush(h, c)
+    before = cpu[sender, f.B_LINE_BY]
+    comes = max(now, cpu[sender, f.B_LINE])
+    comes += h.cost[f.C_HANDOFF + distance(h.cost, h.topology[c], h.topology[before])]
+    cpu[sender, f.B_LINE] = comes
+    cpu[sender, f.B_LINE_BY] = c
+    cpu[c, f.ACKING] = 1
+    cpu[c, f.FREE] = comes
+    return bool(comes == now)
 
 
 @part

@@ -18,7 +18,7 @@ from tests.replay.results import STRATEGIES, Guest, Tables, replayed, run, table
 from tests.trace.made_recordings import GHZ, dataset, files_of
 
 PROFILES = ("zero", "two-socket")
-MODES = ["guest_ns", "xen_ns", "spin_ns", "idle_ns", "unknown_ns"]
+MODES = ["guest_ns", "xen_ns", "irqoff_ns", "spin_ns", "idle_ns", "unknown_ns"]
 RECORDINGS = [
     pytest.param("r04", marks=pytest.mark.compiled),
     "made",
