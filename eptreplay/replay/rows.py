@@ -312,7 +312,7 @@ def mode_columns(workload: Workload, replayed: Replayed) -> Table:
     # Stretches of one mode are counted whenever something about it might have changed.
     begins = np.ones(table.shape[0], np.bool_)
     begins[1:] = (table[1:, :2] != table[:-1, :2]).any(axis=1)
-    first, last = np.flatnonzero(begins), np.flatnonzero(np.append(begins, True)[1:])  # noqa: FBT003
+    first, last = np.flatnonzero(begins), np.flatnonzero(np.append(begins, True)[1:])
     columns: Table = {
         "pcpu": numbers.pcpus[table[first, 0]],
         "mode": [MODES[mode] for mode in table[first, 1].tolist()],

@@ -71,18 +71,9 @@ RUNS = [
     Column("call_lock_wait_ns_total", _COUNT, True, "time spent waiting for the call lock, ns"),
     Column("lock_utilisation", _SHARE, True, "share of the time that the busiest p2m lock was held by writers"),
     Column("call_lock_utilisation", _SHARE, True, "share of the time that the call lock was held"),
-    Column("icr_writes", _COUNT, True, "writes of interrupt command registers, whatever for"),
-    Column(
-        "other_calls", _COUNT, True, "calls of other pCPUs that are not about a p2m: VMCS clears, calibrations, ..."
-    ),
-    Column("other_ipis", _COUNT, True, "interrupts sent by those"),
-    Column("alloc_flushes", _COUNT, True, "allocations for which TLBs of other pCPUs had to be flushed"),
     _BY_NAME["guest_stolen_ns"],
     Column("watchdog_fired", pa.bool_(), True, "whether some pCPU reached no softirq for the watchdog's time"),
     Column("watchdog_at_ns", _COUNT, True, "when, ns"),
-    Column("watchdog_pcpu", pa.uint16(), True, "on which pCPU"),
-    Column("watchdog_row", _COUNT, True, "row of the workload that kept it from its softirqs, from 0"),
-    Column("stall_ns_max", _COUNT, True, "the longest time that something kept a pCPU from its softirqs, ns"),
     *(Column(f"violations_p{n}", _COUNT, True, f"violations of safety property P{n}") for n in range(1, 6)),
     *(Column(f"exposures_p{n}", _COUNT, True, f"events that could have violated P{n}") for n in range(1, 6)),
     *_times("stale_ns", "time during which a stale translation could be used", "p50", "p99", "max"),
@@ -90,6 +81,15 @@ RUNS = [
     Column("interpolated_rows", _COUNT, False, "rows whose time was spread between those of two records"),
     Column("clamped_rows", _COUNT, True, "rows whose gap was shorter than what was to be subtracted"),
     Column("simulated_ns", _COUNT, True, "when the last thing happened, ns"),
+    Column("watchdog_pcpu", pa.uint16(), True, "on which pCPU"),
+    Column("watchdog_row", _COUNT, True, "row of the workload that kept it from its softirqs, from 0"),
+    Column("stall_ns_max", _COUNT, True, "the longest time that something kept a pCPU from its softirqs, ns"),
+    Column("icr_writes", _COUNT, True, "writes of interrupt command registers, whatever for"),
+    Column(
+        "other_calls", _COUNT, True, "calls of other pCPUs that are not about a p2m: VMCS clears, calibrations, ..."
+    ),
+    Column("other_ipis", _COUNT, True, "interrupts sent by those"),
+    Column("alloc_flushes", _COUNT, True, "allocations for which TLBs of other pCPUs had to be flushed"),
 ]
 
 CAUSES_TABLE = [
@@ -129,15 +129,15 @@ TIMELINE = [
 
 LOOKUPS = [
     _RUN,
-    Column("row", _COUNT, False, "row of the workload, from 0"),
     Column("pcpu", pa.uint16(), False, "physical CPU of the toolstack"),
     Column("p2m_dom", pa.uint16(), True, "domain whose p2m it looked up"),
-    Column("preemptible", pa.bool_(), False, "whether softirqs could run between two lookups"),
     Column("count", _COUNT, False, "lookups of the batch"),
-    Column("t_ns", _COUNT, True, "when the batch began, ns"),
     Column("wait_ns_total", _COUNT, True, "time spent waiting for the read lock, ns"),
     Column("wait_ns_max", _COUNT, True, "the longest single wait, ns"),
     Column("elapsed_ns", _COUNT, True, "time from beginning to end, ns"),
+    Column("row", _COUNT, False, "row of the workload, from 0"),
+    Column("t_ns", _COUNT, True, "when the batch began, ns"),
+    Column("preemptible", pa.bool_(), False, "whether softirqs could run between two lookups"),
 ]
 
 HOLDS = [

@@ -10,9 +10,10 @@ import pytest
 import eptreplay
 from eptreplay.errors import InputError, UsageError
 from eptreplay.replay import replay
+from eptreplay.replay.schema import RESULT_TABLES
 from tests.conftest import TRACES
 
-TABLES = {"runs", "causes", "pcpus", "holds", "broadcasts", "invepts", "workload"}
+TABLES = {*RESULT_TABLES, "workload"}
 
 
 @pytest.fixture(scope="module")

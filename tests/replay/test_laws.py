@@ -285,7 +285,7 @@ def test_results_are_the_same_whatever_the_number_of_threads(tmp_path: Path, unp
         replay(made, tmp_path / f"result{number}", strategies=STRATEGIES, profiles=PROFILES, seeds=2, detail="full",
                threads=threads)  # fmt: skip
     first, second, third = (files_of(tmp_path / f"result{number}") for number in range(3))
-    assert len(first) == 8
+    assert len(first) == 12
     assert first == second == third
 
 

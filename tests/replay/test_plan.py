@@ -104,8 +104,14 @@ def test_no_strategy_may_be_called_like_a_preset_beside_it(tmp_path: Path) -> No
 
 
 def test_strategies_that_cannot_be_replayed_are_told_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="call_lock 'lockless' is not modelled yet"):
-        plan([own(tmp_path, "mine", call_lock="lockless")])
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from eptreplay.strategies import Strategy\n"
+        "def decide(request):\n    return undefined(request)\n"
+        "MINE = Strategy(name='mine', decide=decide)\n"
+    )
+    with pytest.raises(UsageError, match="undefined"):
+        plan([f"{path}:MINE"])
 
 
 @pytest.mark.parametrize(
