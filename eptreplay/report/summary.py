@@ -41,6 +41,7 @@ def summarise_result(folder: str | os.PathLike[str], baseline: str | None = None
         "baseline": chosen,
         "verdict": verdict(rows, chosen),
         "runs": rows,
+        "lookups": batches(pl.DataFrame(pl.from_arrow(tables["lookups"]))).to_dicts(),
         "by_domain": sums(causes, ("run", "p2m_dom")).to_dicts(),
         "by_cause": sums(causes, ("run", "cause")).to_dicts(),
     }
@@ -61,7 +62,26 @@ def _baseline(rows: Sequence[dict[str, Any]], name: str | None) -> int:
 def sums(causes: pl.DataFrame, by: tuple[str, str]) -> pl.DataFrame:
     """Return the table ``causes`` summed by two of its columns; what is unknown in part is unknown."""
     measures = [column.name for column in MEASURES]
-    known = [
-        pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name) for name in measures
-    ]
-    return causes.group_by(by).agg(known).sort(by, nulls_last=True).select(*by, *measures)
+    return causes.group_by(by).agg(map(_sum, measures)).sort(by, nulls_last=True).select(*by, *measures)
+
+
+def batches(lookups: pl.DataFrame) -> pl.DataFrame:
+    """Return for each run and domain how long the toolstack's lookups took: in all, and the worst of them."""
+    by = ("run", "p2m_dom")
+    return (
+        lookups.group_by(by)
+        .agg(
+            pl.len().cast(pl.Int64).alias("batches"),
+            pl.col("count").sum().alias("lookups"),
+            _sum("wait_ns_total"),
+            pl.col("wait_ns_max").max(),
+            _sum("elapsed_ns").alias("elapsed_ns_total"),
+            pl.col("elapsed_ns").max().alias("elapsed_ns_max"),
+        )
+        .sort(by, nulls_last=True)
+    )
+
+
+def _sum(name: str) -> pl.Expr:
+    """Return the sum of a column, null if anything in it is unknown."""
+    return pl.when(pl.col(name).is_null().any()).then(None).otherwise(pl.col(name).sum()).alias(name)

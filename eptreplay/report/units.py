@@ -42,3 +42,10 @@ def difference(value: int | None, base: int | None) -> str:
         return f"+{value:,}"
     share = 100 * (value - base) / base
     return f"{share:+.0f} %" if abs(share) >= 1 else f"{share:+.1f} %"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent, with two digits that count."""
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.2g} %"

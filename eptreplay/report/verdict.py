@@ -19,15 +19,39 @@ def verdict(rows: Sequence[dict[str, Any]], baseline: int) -> str:
     if not base["p2m_sets"] and not base["holds"]:
         return NO_WRITES
     others = [row for row in rows if row is not base and base_of(row, rows, baseline) is base]
+    watchdog = _watchdog(rows)
     if not others:
-        return f"{name_of(base, rows)}: {_measured(base)}."
+        return f"{name_of(base, rows)}: {_measured(base)}.{watchdog}"
     # A control that never invalidates would win every comparison.
     serious = [row for row in others if row["broadcasts"] or not base["broadcasts"]] or others
     best = min(
         serious, key=lambda row: (_or_last(row["hold_ns_total"]), _or_last(row["broadcasts_under_lock"]), row["run"])
     )
     ours, theirs = name_of(best, rows), name_of(base, rows)
-    return f"{ours} {_compared(best, base)} {theirs}. {ours}: {_measured(best)}. {theirs}: {_measured(base)}."
+    return f"{ours} {_compared(best, base)} {theirs}. {ours}: {_measured(best)}. {theirs}: {_measured(base)}.{watchdog}"
+
+
+def _watchdog(rows: Sequence[dict[str, Any]]) -> str:
+    """Return where the watchdog fires, or that it does not; nothing where nobody can know."""
+    fired = [row for row in rows if row["watchdog_fired"]]
+    if fired:
+        cases = ", ".join(
+            f"{name_of(row, rows)} on pCPU {row['watchdog_pcpu']} after {duration(row['watchdog_at_ns'])}"
+            for row in fired
+        )
+        spared = [name_of(row, rows) for row in rows if row["watchdog_fired"] is False]
+        return f" The watchdog fires: {cases}{f'; not with {_listed(spared)}' if spared else ''}."
+    if not any(row["watchdog_fired"] is False for row in rows):
+        return ""
+    worst = max(rows, key=lambda row: row["stall_ns_max"] or 0)
+    return (
+        f" The watchdog does not fire: no pCPU is kept from its softirqs for longer than"
+        f" {duration(worst['stall_ns_max'])} ({name_of(worst, rows)})."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _or_last(value: int | None) -> tuple[bool, int]:
