@@ -16,6 +16,8 @@ from eptreplay.replay.runs import Step, as_dataset, replay_dataset
 from eptreplay.report.summary import Document, check_baseline, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset
+from eptreplay.workload.entries import PATHS
+from eptreplay.workload.think import UNSCALED
 from eptreplay.xentrace.reader import Progress
 
 TRACE, RESULT = "trace", "result"
@@ -76,9 +78,19 @@ _OPTIONS = {
     "locks": "--lock",
     "profiles": "--profile",
     "tsc_hz": "--tsc-hz",
+    "recorded_as": "--recorded-as",
+    "recorded_on": "--recorded-on",
+    "think_scale": "--think-scale",
 }
 """How options are called on the command line, where that is not their name."""
-_DEFAULTS: dict[str, object] = {"seed": 0, "seeds": 1, "detail": "summary", "paths": "4.21", "strict": False}
+_DEFAULTS: dict[str, object] = {
+    "seed": 0,
+    "seeds": 1,
+    "detail": "summary",
+    "paths": PATHS[-1],
+    "strict": False,
+    "think_scale": UNSCALED,
+}
 _HARMLESS = ("progress", "step", "threads")
 
 

@@ -22,9 +22,12 @@ from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import dataset_among, read_manifest
 from eptreplay.trace.ingest import ingest
 from eptreplay.trace.summary import Document
+from eptreplay.workload.calls import calls_document
 from eptreplay.workload.entries import PATHS
+from eptreplay.workload.inject import with_injections
 from eptreplay.workload.lower import lower
-from eptreplay.workload.schema import ASSUMED, INTERPOLATED, MISCONFIG
+from eptreplay.workload.schema import ASSUMED, INTERPOLATED, MISCONFIG, SYNTHETIC
+from eptreplay.workload.think import UNSCALED, with_think_scale
 from eptreplay.workload.workload import Workload, shares_document, workload_table
 from eptreplay.xentrace.reader import Progress
 
@@ -45,6 +48,10 @@ def replay(
     unseen: str | None = None,
     detail: str = "summary",
     paths: str = PATHS[-1],
+    recorded_as: str | None = None,
+    recorded_on: str | None = None,
+    inject: Sequence[str] = (),
+    think_scale: float = UNSCALED,
     force: bool = False,
     threads: int | None = None,
     xen: str | None = None,
@@ -59,11 +66,16 @@ def replay(
     preset brings its own lock unless ``locks`` are given. ``seeds``: how many, from ``seed`` on. ``unseen``:
     ``present`` or ``absent``, what entries were of which the recording tells nothing. ``detail``: ``full`` lists holds,
     broadcasts and INVEPTs one by one. ``paths``: 4.6, 4.9 or 4.21, the release as which Xen writes entries.
-    ``threads``: how many replays run at a time; the results are the same for any number. ``xen``, ``tsc_hz``,
-    ``strict``: as in ``ingest``. Returns the manifest of the result. Raises UsageError, InputError, DamageError,
-    OutputError.
+    ``recorded_as`` and ``recorded_on``: strategy or preset, and profile, of the recorded host, whose own costs are then
+    taken out. ``inject``: work to add, such as ``lookups:batch=1024,every=10ms``. ``think_scale``: what the gaps are
+    multiplied by. ``threads``: how many replays run at a time; the results are the same for any number. ``xen``,
+    ``tsc_hz``, ``strict``: as in ``ingest``. Returns the manifest of the result. Raises UsageError, InputError,
+    DamageError, OutputError.
     """
-    wanted = plan(strategies, presets, locks, profiles, seed, seeds, unseen, detail, paths)
+    wanted = plan(
+        strategies, presets, locks, profiles, seed, seeds, unseen, detail, paths, recorded_as, recorded_on, inject,
+        think_scale,
+    )  # fmt: skip
     target = Path(output)
     with (
         staged(target, force=force, replaceable=is_replaceable_result, folder=True) as folder,
@@ -98,7 +110,9 @@ def replay_dataset(
     say("reading the dataset")
     source = read_manifest(dataset)
     say("finding operations")
-    workload = lower(dataset, wanted.paths)
+    workload = lower(dataset, wanted.paths, without_kicks=wanted.recorded is not None)
+    workload = with_think_scale(workload, wanted.think_scale)
+    workload, injected = with_injections(workload, wanted.injections)
     say(f"replaying {workload.rows} rows under {len(wanted.runs)} strategies")
     replayed = _replay_all(workload, wanted, threads or os.cpu_count() or 1)
     say("writing the result")
@@ -112,7 +126,7 @@ def replay_dataset(
         tables["holds"] = columns_table("holds", (r.hold_columns(workload, one) for one in replayed))
         tables["broadcasts"] = columns_table("broadcasts", (r.broadcast_columns(workload, one) for one in replayed))
         tables["invepts"] = columns_table("invepts", (r.invept_columns(workload, one) for one in replayed))
-    manifest = _manifest(source, workload, wanted)
+    manifest = _manifest(source, workload, wanted, injected)
     with writing(target):
         return write_result(folder, tables, manifest)
 
@@ -180,7 +194,7 @@ _OF_TRACE = ("sources", "records", "bytes_decoded", "bytes_skipped", "damage", "
 """What a result says of its recording, so that damage can be told without it."""
 
 
-def _manifest(source: Document, workload: Workload, wanted: Plan) -> dict[str, Any]:
+def _manifest(source: Document, workload: Workload, wanted: Plan, injected: Sequence[str]) -> dict[str, Any]:
     return {
         "source": source["source"],
         "sources": source["sources"],
@@ -194,13 +208,17 @@ def _manifest(source: Document, workload: Workload, wanted: Plan) -> dict[str, A
             "unseen": wanted.unseen,
             "detail": wanted.detail,
             "paths": wanted.paths,
+            "recorded_as": wanted.recorded.label if wanted.recorded else None,
+            "recorded_on": wanted.recorded.profile.name if wanted.recorded else None,
+            "inject": [injection.text for injection in wanted.injections],
+            "think_scale": wanted.think_scale,
         },
-        "assumptions": assumptions(source, workload, wanted),
+        "assumptions": assumptions(source, workload, wanted, injected),
     }
 
 
-def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str, Any]:
-    """Return everything that a result rests on besides its recording."""
+def assumptions(source: Document, workload: Workload, wanted: Plan, injected: Sequence[str]) -> dict[str, Any]:
+    """Return everything that a result rests on besides its recording; ``injected``: in words, what was added to it."""
     assumed = int((workload.present("present") != workload.present("absent")).sum())
     return {
         "tsc_hz": source["tsc_hz"],
@@ -218,6 +236,10 @@ def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str,
             for profile in wanted.profiles
         ],
         "seeds": list(wanted.seeds),
+        "recorded": _recorded(workload, wanted),
+        "think_scale": wanted.think_scale,
+        "injected": list(injected),
+        "calls": calls_document(workload),
         "misconfigs": _misconfigs(workload),
         "unseen": {"as": wanted.unseen or UNSEEN[0], "how": "given" if wanted.unseen else "assumed", "rows": assumed},
         "domains": [
@@ -245,6 +267,20 @@ NOT_MODELLED = (
 """What this version's replay leaves out, in every result."""
 
 
+def _recorded(workload: Workload, wanted: Plan) -> dict[str, Any] | None:
+    """Return what ran while recording, and how many of its interrupts were left out, if the user said what it was."""
+    if wanted.recorded is None:
+        return None
+    strategy, lock, profile, label = wanted.recorded
+    return {
+        "as": label,
+        "strategy": strategy.name,
+        "lock": lock,
+        "profile": profile.name,
+        "kicks_removed": workload.kicks_removed,
+    }
+
+
 def _misconfigs(workload: Workload) -> dict[str, int]:
     """Return how many recalculations there are: on EPT, those that only NPT has, and those of which nobody knows."""
     every = workload.op == MISCONFIG
@@ -254,4 +290,6 @@ def _misconfigs(workload: Workload) -> dict[str, int]:
 
 
 def _share(workload: Workload) -> float:
-    return round(float((workload.time_origin == INTERPOLATED).mean()), 4) if workload.rows else 0.0
+    """Return the share of interpolated rows among those that come from the recording."""
+    told = workload.time_origin[workload.origin != SYNTHETIC]
+    return round(float((told == INTERPOLATED).mean()), 4) if told.size else 0.0
