@@ -16,6 +16,8 @@ from eptreplay.replay.runs import Step, as_dataset, replay_dataset
 from eptreplay.report.summary import Document, check_baseline, summarise_result
 from eptreplay.trace.atomic import staged
 from eptreplay.trace.dataset import is_replaceable_dataset
+from eptreplay.workload.entries import PATHS
+from eptreplay.workload.think import UNSCALED
 from eptreplay.xentrace.reader import Progress
 
 TRACE, RESULT = "trace", "result"
@@ -62,12 +64,12 @@ def reported(
         return
     if keep is not None:
         with staged(Path(keep), force=force, replaceable=_is_replaceable_pair, folder=True) as folder:
-            document = _in_folder(paths, folder, Path(keep), baseline, **options)
+            document = _in_folder(paths, folder, Path(keep), baseline, force=force, **options)
         # What becomes of the report does not matter to what is kept.
         yield document, Path(keep) / RESULT
         return
     with tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch:
-        yield _in_folder(paths, Path(scratch), Path(scratch), baseline, **options), Path(scratch) / RESULT
+        yield _in_folder(paths, Path(scratch), Path(scratch), baseline, force=force, **options), Path(scratch) / RESULT
 
 
 _OPTIONS = {
@@ -76,9 +78,19 @@ _OPTIONS = {
     "locks": "--lock",
     "profiles": "--profile",
     "tsc_hz": "--tsc-hz",
+    "recorded_as": "--recorded-as",
+    "recorded_on": "--recorded-on",
+    "think_scale": "--think-scale",
 }
 """How options are called on the command line, where that is not their name."""
-_DEFAULTS: dict[str, object] = {"seed": 0, "seeds": 1, "detail": "summary", "paths": "4.21", "strict": False}
+_DEFAULTS: dict[str, object] = {
+    "seed": 0,
+    "seeds": 1,
+    "detail": "summary",
+    "paths": PATHS[-1],
+    "strict": False,
+    "think_scale": UNSCALED,
+}
 _HARMLESS = ("progress", "step", "threads")
 
 
@@ -95,6 +107,7 @@ def _in_folder(
     target: Path,
     baseline: str | None,
     *,
+    force: bool,
     xen: str | None = None,
     tsc_hz: int | None = None,
     strict: bool = False,
@@ -109,7 +122,7 @@ def _in_folder(
     dataset = as_dataset(sources, folder / TRACE, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
     result = folder / RESULT
     result.mkdir()
-    replay_dataset(dataset, result, target / RESULT, chosen, threads=threads, step=step)
+    replay_dataset(dataset, result, target / RESULT, chosen, force=force, threads=threads, step=step)
     return summarise_result(result, baseline)
 
 

@@ -79,6 +79,31 @@ Paths = Annotated[
         help="Xen release whose way to write entries all rows have; 4.6 removes superpages page by page",
     ),
 ]
+RecordedAs = Annotated[
+    str | None,
+    typer.Option(
+        "--recorded-as",
+        metavar="NAME",
+        help="strategy or preset that ran while recording: what it cost there is taken out of the gaps",
+    ),
+]
+RecordedOn = Annotated[
+    str | None,
+    typer.Option("--recorded-on", metavar="NAME|FILE", help="cost profile of the recorded host, for --recorded-as"),
+]
+Inject = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inject",
+        metavar="SPEC",
+        help="add work on a pCPU of its own: lookups:batch=1024,every=10ms[,map=N][,dom=D][,pcpu=P][,start=T] or"
+        " calls:every=1ms[,targets=1|all][,pcpu=P][,start=T]; may be repeated",
+    ),
+]
+ThinkScale = Annotated[
+    float,
+    typer.Option("--think-scale", metavar="X", help="multiply the gaps between operations, but not idling, by X"),
+]
 Detail = Annotated[
     str, typer.Option("--detail", metavar="summary|full", help="full: list holds, broadcasts, INVEPTs one by one")
 ]

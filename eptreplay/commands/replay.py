@@ -15,16 +15,20 @@ from eptreplay.commands.console import (
 from eptreplay.commands.options import (
     Detail,
     Force,
+    Inject,
     Locks,
     Output,
     Paths,
     Presets,
     Profiles,
+    RecordedAs,
+    RecordedOn,
     Seed,
     Seeds,
     SourcesOrDataset,
     Strategies,
     Strict,
+    ThinkScale,
     TscHz,
     Unseen,
     Xen,
@@ -47,6 +51,10 @@ def run(
     seeds: Seeds = 1,
     unseen: Unseen = None,
     paths: Paths = "4.21",
+    recorded_as: RecordedAs = None,
+    recorded_on: RecordedOn = None,
+    inject: Inject = None,
+    think_scale: ThinkScale = 1.0,
     detail: Detail = "summary",
     xen: Xen = None,
     tsc_hz: TscHz = None,
@@ -61,7 +69,8 @@ def run(
     with progress("ingest") as advance:
         manifest = replay(
             sources, output, strategies=strategies or (), presets=preset or (), locks=lock or (),
-            profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths, detail=detail, xen=xen,
+            profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths, recorded_as=recorded_as,
+            recorded_on=recorded_on, inject=inject or (), think_scale=think_scale, detail=detail, xen=xen,
             tsc_hz=tsc_hz, strict=strict, force=force, progress=advance, step=say_step,
         )  # fmt: skip
     report_settings(manifest["assumptions"])

@@ -19,15 +19,19 @@ from eptreplay.commands.console import (
 from eptreplay.commands.options import (
     Detail,
     Force,
+    Inject,
     Locks,
     Paths,
     Presets,
     Profiles,
+    RecordedAs,
+    RecordedOn,
     Seed,
     Seeds,
     SourcesDatasetOrResult,
     Strategies,
     Strict,
+    ThinkScale,
     TscHz,
     Unseen,
     Xen,
@@ -58,6 +62,10 @@ def run(
     seeds: Seeds = 1,
     unseen: Unseen = None,
     paths: Paths = "4.21",
+    recorded_as: RecordedAs = None,
+    recorded_on: RecordedOn = None,
+    inject: Inject = None,
+    think_scale: ThinkScale = 1.0,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="preset or strategy to compare the others with [default: the first row]"),
@@ -87,8 +95,9 @@ def run(
         progress("ingest") as advance,
         reported(
             list(sources), baseline=baseline, keep=keep, force=force, strategies=strategies or (), presets=preset or (),
-            locks=lock or (), profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths, detail=detail,
-            xen=xen, tsc_hz=tsc_hz, strict=strict, progress=advance, step=say_step,
+            locks=lock or (), profiles=profile or (), seed=seed, seeds=seeds, unseen=unseen, paths=paths,
+            recorded_as=recorded_as, recorded_on=recorded_on, inject=inject or (), think_scale=think_scale,
+            detail=detail, xen=xen, tsc_hz=tsc_hz, strict=strict, progress=advance, step=say_step,
         ) as (document, result),
     ):  # fmt: skip
         publish(document, result)

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eptreplay.errors import UsageError, unknown_choice
-from eptreplay.machine.profile import Profile, find_profiles
+from eptreplay.machine.profile import Profile, find_profiles, load_profile
 from eptreplay.replay import rows as r
+from eptreplay.replay.recorded import RecordedHost
 from eptreplay.replay.simulate import check_strategy
-from eptreplay.strategies.presets import Preset, find_presets
-from eptreplay.strategies.registry import find_strategies, find_strategy
+from eptreplay.strategies.presets import PRESETS, Preset, find_presets
+from eptreplay.strategies.registry import FILE_SUFFIX, STRATEGIES, find_strategies, find_strategy
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.workload.entries import PATHS
+from eptreplay.workload.inject import Injection, parse_injections
+from eptreplay.workload.think import UNSCALED, check_think_scale
 
 DEFAULT_PRESETS = ("xen-4.6", "xen-4.7", "xen-4.22")
 """What is compared if the user names neither a strategy nor a preset."""
-LOCKS = ("queue",)
-"""Policies of the p2m lock that are modelled."""
+LOCKS = ("unfair", "queue", "percpu")
+"""Policies of the p2m lock."""
 DEFAULT_LOCK = "queue"
 DEFAULT_PROFILE = "two-socket"
 UNSEEN = ("present", "absent")
@@ -51,6 +54,8 @@ class Plan:
     ``unseen``: what entries were of which nothing is known, or None if the user did not say; then they are present.
     ``paths``: the release as which Xen writes entries.
     ``presets``: of each preset what it stands for here, in words.
+    ``recorded``: what ran while recording, if its costs are to be taken out of the gaps.
+    ``injections``: work that is added to the recording's. ``think_scale``: what its gaps are multiplied by.
     """
 
     subjects: tuple[Subject, ...]
@@ -60,6 +65,9 @@ class Plan:
     detail: str
     paths: str = PATHS[-1]
     presets: tuple[str, ...] = ()
+    recorded: RecordedHost | None = None
+    injections: tuple[Injection, ...] = ()
+    think_scale: float = UNSCALED
 
     @property
     def labels(self) -> list[str]:
@@ -97,6 +105,10 @@ def plan(
     unseen: str | None = None,
     detail: str = "summary",
     paths: str = PATHS[-1],
+    recorded_as: str | None = None,
+    recorded_on: str | None = None,
+    inject: Sequence[str] = (),
+    think_scale: float = UNSCALED,
 ) -> Plan:
     """Check what the user asked for; raises UsageError."""
     for lock in locks:
@@ -110,6 +122,8 @@ def plan(
         raise unknown_choice("--paths", paths, PATHS)
     if seeds < 1 or not 0 <= seed <= LARGEST_SEED - seeds:
         raise UsageError(f"--seed {seed} --seeds {seeds}: expected seeds from 0 to {LARGEST_SEED - 1}, one at least")
+    check_think_scale(think_scale)
+    injections = parse_injections(inject)
     if not strategies and not presets:
         presets = DEFAULT_PRESETS
     wanted = tuple(dict.fromkeys(locks))
@@ -125,14 +139,36 @@ def plan(
         unseen,
         detail,
         paths,
-        tuple(_in_words(subject.preset, subject.locks, given=bool(locks)) for subject in subjects if subject.preset),
+        tuple(_in_words(subject.preset, subject.locks) for subject in subjects if subject.preset),
+        _recorded(recorded_as, recorded_on),
+        injections,
+        float(think_scale),
     )
 
 
 def _of_preset(preset: Preset, locks: tuple[str, ...]) -> Subject:
-    """Return what a preset is replayed as: with its own lock, unless the user named others or it is not modelled."""
-    own = preset.lock if preset.lock in LOCKS else DEFAULT_LOCK
-    return Subject(find_strategy(preset.strategy), locks or (own,), preset)
+    """Return what a preset is replayed as: with its own lock, unless the user named others."""
+    return Subject(find_strategy(preset.strategy), locks or (preset.lock,), preset)
+
+
+def _recorded(name: str | None, profile: str | None) -> RecordedHost | None:
+    """Return what ran while recording, by the name of a strategy or a preset, and that of a profile; both or neither.
+
+    Of a strategy alone nobody knows the lock; it is taken to be the default one.
+    """
+    if name is None and profile is None:
+        return None
+    if name is None or profile is None:
+        given, lacks = ("--recorded-on", "--recorded-as") if name is None else ("--recorded-as", "--recorded-on")
+        raise UsageError(f"{given} {name or profile}: expected {lacks} as well: what ran there costs what it did there")
+    if preset := PRESETS.get(name):
+        strategy, lock = find_strategy(preset.strategy), preset.lock
+    elif name in STRATEGIES or FILE_SUFFIX in name:
+        strategy, lock = find_strategy(name), DEFAULT_LOCK
+    else:
+        raise unknown_choice("--recorded-as", name, [*PRESETS, *STRATEGIES, "file.py:NAME"])
+    check_strategy(strategy)
+    return RecordedHost(strategy, lock, load_profile(profile), preset.name if preset else strategy.name)
 
 
 def _check(subjects: Sequence[Subject]) -> None:
@@ -146,8 +182,6 @@ def _check(subjects: Sequence[Subject]) -> None:
         check_strategy(subject.strategy)
 
 
-def _in_words(preset: Preset, locks: tuple[str, ...], *, given: bool) -> str:
+def _in_words(preset: Preset, locks: tuple[str, ...]) -> str:
     what = f"{preset.name}: {preset.strategy}, lock {', '.join(locks)}"
-    if locks == (preset.lock,):
-        return what
-    return f"{what} in place of {preset.lock}, {'as --lock says' if given else 'which is not modelled yet'}"
+    return what if locks == (preset.lock,) else f"{what} in place of {preset.lock}, as --lock says"

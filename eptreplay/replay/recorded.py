@@ -18,55 +18,53 @@ MOST_CLAMPED = 0.05
 """Share of shortened gaps that may have been too short for what was to be taken from them, unless the user insists."""
 
 
-class Original(NamedTuple):
-    """What ran while recording, and on what machine. ``label``: what the user called it."""
+class RecordedHost(NamedTuple):
+    """What ran while recording: a strategy, its p2m lock, on which machine; ``label``: its name, or its preset's."""
 
-    label: str
     strategy: Strategy
     lock: str
     profile: Profile
+    label: str
 
 
-class Shortened(NamedTuple):
-    """A workload without the recorded host's own costs.
+class Taken(NamedTuple):
+    """What was taken out of the gaps of a workload.
 
     ``rows``: how many gaps are shorter; ``ns``: by how much in all; ``clamped``: how many were too short for what was
     to be taken from them; ``clamped_ns``: by how much.
     """
 
-    workload: Workload
     rows: int
     ns: int
     clamped: int
     clamped_ns: int
 
 
-def without_own_costs(workload: Workload, original: Original, seed: int) -> Shortened:
+def without_own_costs(workload: Workload, host: RecordedHost, seed: int) -> tuple[Workload, Taken]:
     """Replay a workload as it was recorded, and shorten its gaps by what that cost.
 
     Raises what ``simulate`` raises.
     """
-    program, numbers = number_workload(workload, Reading(tables=original.strategy.tables))
-    manner = Manner(original.lock, seed, as_recorded=True)
-    outcome = simulate(workload, program, numbers, original.strategy, original.profile.costs(), manner)
+    program, numbers = number_workload(workload, Reading(tables=host.strategy.tables))
+    manner = Manner(host.lock, seed, as_recorded=True)
+    outcome = simulate(workload, program, numbers, host.strategy, host.profile.costs(), manner)
     cost = outcome.tally.row[:, y.R_COST]
     cut = np.minimum(cost, workload.gap_ns)
-    clamped = cost > workload.gap_ns
-    return Shortened(
-        workload._replace(gap_ns=workload.gap_ns - cut, cut_ns=workload.cut_ns + cut),
+    taken = Taken(
         rows=int((cost > 0).sum()),
         ns=int(cut.sum()),
-        clamped=int(clamped.sum()),
+        clamped=int((cost > workload.gap_ns).sum()),
         clamped_ns=int((cost - cut).sum()),
     )
+    return workload._replace(gap_ns=workload.gap_ns - cut, cut_ns=workload.cut_ns + cut), taken
 
 
-def check_clamped(shortened: Shortened, original: Original, *, force: bool) -> None:
+def check_clamped(taken: Taken, host: RecordedHost, *, force: bool) -> None:
     """Raise UsageError if so many gaps were too short that the recording cannot have been made like that."""
-    if force or shortened.clamped <= MOST_CLAMPED * shortened.rows:
+    if force or taken.clamped <= MOST_CLAMPED * taken.rows:
         return
     raise UsageError(
-        f"--recorded-as {original.label} --recorded-on {original.profile.name}: {shortened.clamped} of"
-        f" {shortened.rows} gaps are shorter than what was to be taken from them, by {shortened.clamped_ns} ns in all;"
-        " something else ran there, or on another machine; --force replays all the same"
+        f"--recorded-as {host.label} --recorded-on {host.profile.name}: {taken.clamped} of {taken.rows} gaps are"
+        f" shorter than what was to be taken from them, by {taken.clamped_ns} ns in all; something else ran there, or"
+        " on another machine; --force replays all the same"
     )

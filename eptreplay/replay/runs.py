@@ -7,25 +7,27 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from eptreplay.machine.profile import Profile
 from eptreplay.replay import rows as r
 from eptreplay.replay import tally as y
+from eptreplay.replay.manifest import manifest_of
 from eptreplay.replay.plan import UNSEEN, Plan, plan
 from eptreplay.replay.program import Reading, number_workload
+from eptreplay.replay.recorded import Taken, check_clamped, without_own_costs
 from eptreplay.replay.results import columns_table, is_replaceable_result, rows_table, write_result
 from eptreplay.replay.simulate import Detail, Manner, Outcome, simulate
-from eptreplay.replay.unknown import consequences
 from eptreplay.strategies.strategy import Strategy
 from eptreplay.trace.atomic import staged, writing
 from eptreplay.trace.dataset import dataset_among, read_manifest
 from eptreplay.trace.ingest import ingest
 from eptreplay.trace.summary import Document
 from eptreplay.workload.entries import PATHS
+from eptreplay.workload.inject import with_injections
 from eptreplay.workload.lower import lower
-from eptreplay.workload.schema import ASSUMED, INTERPOLATED, MISCONFIG
-from eptreplay.workload.workload import Workload, shares_document, workload_table
+from eptreplay.workload.schema import ASSUMED, MISCONFIG
+from eptreplay.workload.think import UNSCALED, with_think_scale
+from eptreplay.workload.workload import Workload, workload_table
 from eptreplay.xentrace.reader import Progress
 
 Step = Callable[[str], None]
@@ -45,6 +47,10 @@ def replay(
     unseen: str | None = None,
     detail: str = "summary",
     paths: str = PATHS[-1],
+    recorded_as: str | None = None,
+    recorded_on: str | None = None,
+    inject: Sequence[str] = (),
+    think_scale: float = UNSCALED,
     force: bool = False,
     threads: int | None = None,
     xen: str | None = None,
@@ -59,18 +65,23 @@ def replay(
     preset brings its own lock unless ``locks`` are given. ``seeds``: how many, from ``seed`` on. ``unseen``:
     ``present`` or ``absent``, what entries were of which the recording tells nothing. ``detail``: ``full`` lists holds,
     broadcasts and INVEPTs one by one. ``paths``: 4.6, 4.9 or 4.21, the release as which Xen writes entries.
-    ``threads``: how many replays run at a time; the results are the same for any number. ``xen``, ``tsc_hz``,
-    ``strict``: as in ``ingest``. Returns the manifest of the result. Raises UsageError, InputError, DamageError,
-    OutputError.
+    ``recorded_as`` and ``recorded_on``: strategy or preset, and profile, of the recorded host, whose own costs are then
+    taken out; ``force`` does so even if many gaps are too short for that. ``inject``: work to add, such as
+    ``lookups:batch=1024,every=10ms``. ``think_scale``: what the gaps are multiplied by. ``threads``: how many replays
+    run at a time; the results are the same for any number. ``xen``, ``tsc_hz``, ``strict``: as in ``ingest``. Returns
+    the manifest of the result. Raises UsageError, InputError, DamageError, OutputError.
     """
-    wanted = plan(strategies, presets, locks, profiles, seed, seeds, unseen, detail, paths)
+    wanted = plan(
+        strategies, presets, locks, profiles, seed, seeds, unseen, detail, paths, recorded_as, recorded_on, inject,
+        think_scale,
+    )  # fmt: skip
     target = Path(output)
     with (
         staged(target, force=force, replaceable=is_replaceable_result, folder=True) as folder,
         tempfile.TemporaryDirectory(prefix="eptreplay-") as scratch,
     ):
         dataset = as_dataset(source, Path(scratch) / "trace", xen=xen, tsc_hz=tsc_hz, strict=strict, progress=progress)
-        return replay_dataset(dataset, folder, target, wanted, threads=threads, step=step)
+        return replay_dataset(dataset, folder, target, wanted, force=force, threads=threads, step=step)
 
 
 def as_dataset(
@@ -91,16 +102,31 @@ def as_dataset(
 
 
 def replay_dataset(
-    dataset: Path, folder: Path, target: Path, wanted: Plan, *, threads: int | None = None, step: Step | None = None
+    dataset: Path,
+    folder: Path,
+    target: Path,
+    wanted: Plan,
+    *,
+    force: bool = False,
+    threads: int | None = None,
+    step: Step | None = None,
 ) -> Document:
-    """Replay a trace dataset into ``folder``, which is to become ``target``; returns the manifest."""
+    """Replay a trace dataset into ``folder``, which is to become ``target``; returns the manifest.
+
+    ``force``: whatever the recorded host is said to be, and however little that fits.
+    """
     say = step or (lambda _: None)
     say("reading the dataset")
     source = read_manifest(dataset)
     say("finding operations")
-    workload = lower(dataset, wanted.paths)
+    workload, taken = lower(dataset, wanted.paths, without_kicks=wanted.recorded is not None), None
+    if wanted.recorded:
+        workload, taken = without_own_costs(workload, wanted.recorded, wanted.seeds[0])
+        check_clamped(taken, wanted.recorded, force=force)
+    workload = with_think_scale(workload, wanted.think_scale)
+    workload, injected = with_injections(workload, wanted.injections)
     say(f"replaying {workload.rows} rows under {len(wanted.runs)} strategies")
-    replayed = _replay_all(workload, wanted, threads or os.cpu_count() or 1)
+    replayed = _replay_all(workload, wanted, taken, threads or os.cpu_count() or 1)
     say("writing the result")
     tables = {
         name: rows_table(name, [row for one in replayed for row in rows(workload, one)])
@@ -110,14 +136,19 @@ def replay_dataset(
     if wanted.detail == "full":
         for name, columns in r.COLUMNS.items():
             tables[name] = columns_table(name, (columns(workload, one) for one in replayed))
-    manifest = _manifest(source, workload, wanted)
+    manifest = manifest_of(source, workload, wanted, taken, injected)
     with writing(target):
         return write_result(folder, tables, manifest)
 
 
-def _replay_all(workload: Workload, wanted: Plan, threads: int) -> list[r.Replayed]:
+def _replay_all(workload: Workload, wanted: Plan, taken: Taken | None, threads: int) -> list[r.Replayed]:
     """Carry out all runs, some at a time; the order of the results is that of the command line."""
     runs = wanted.runs
+    if wanted.recorded and taken:
+        runs = [
+            (run._replace(recorded_as=wanted.recorded.label, clamped_rows=taken.clamped), profile)
+            for run, profile in runs
+        ]
     unseen, doubts = wanted.unseen or UNSEEN[0], (_has_assumed(workload), _has_doubtful(workload))
     readings = {run.strategy: _readings(run.strategy, unseen, *doubts) for run, _ in runs}
     numbered = {
@@ -177,84 +208,3 @@ def _everything(outcome: Outcome) -> Detail:
         invepts=int(total[y.INVEPT_ROWS]),
         spans=int(total[y.SPAN_ROWS]),
     )
-
-
-_OF_TRACE = ("sources", "records", "bytes_decoded", "bytes_skipped", "damage", "damage_total", "lost_records")
-"""What a result says of its recording, so that damage can be told without it."""
-
-
-def _manifest(source: Document, workload: Workload, wanted: Plan) -> dict[str, Any]:
-    return {
-        "source": source["source"],
-        "sources": source["sources"],
-        "trace": {name: source[name] for name in _OF_TRACE},
-        "options": {
-            "strategies": [subject.label for subject in wanted.subjects if subject.preset is None],
-            "presets": [subject.label for subject in wanted.subjects if subject.preset],
-            "locks": wanted.locks,
-            "profiles": [profile.name for profile in wanted.profiles],
-            "seeds": list(wanted.seeds),
-            "unseen": wanted.unseen,
-            "detail": wanted.detail,
-            "paths": wanted.paths,
-        },
-        "assumptions": assumptions(source, workload, wanted),
-    }
-
-
-def assumptions(source: Document, workload: Workload, wanted: Plan) -> dict[str, Any]:
-    """Return everything that a result rests on besides its recording."""
-    assumed = int((workload.present("present") != workload.present("absent")).sum())
-    return {
-        "tsc_hz": source["tsc_hz"],
-        "xen": source["xen"],
-        "vendor": source["vendor"],
-        "paths": wanted.paths,
-        "presets": list(wanted.presets),
-        "locks": wanted.locks,
-        "profiles": [
-            {
-                "name": profile.name,
-                "sourced": sum(number.source is not None for number in profile.numbers.values()),
-                "assumed": sum(number.assumed is not None for number in profile.numbers.values()),
-            }
-            for profile in wanted.profiles
-        ],
-        "seeds": list(wanted.seeds),
-        "misconfigs": _misconfigs(workload),
-        "unseen": {"as": wanted.unseen or UNSEEN[0], "how": "given" if wanted.unseen else "assumed", "rows": assumed},
-        "domains": [
-            {
-                "domain": domain.number,
-                "guest_mode": domain.has_guest_mode,
-                "how": "assumed" if domain.assumed else "seen",
-                "created": domain.created,
-            }
-            for domain in workload.domains
-        ],
-        "rules": shares_document(workload.shares),
-        "interpolated_share": _share(workload),
-        "damage": source["damage_total"],
-        "missing": source["missing"],
-        "consequences": consequences(workload.facts),
-        "not_modelled": list(NOT_MODELLED),
-    }
-
-
-NOT_MODELLED = (
-    "entries from before the recording are known only where it tells of them, and ept_stores counts only those",
-    "nothing reacts to time or staleness: a guest writes no less, and a stale entry causes no further fault",
-)
-"""What this version's replay leaves out, in every result."""
-
-
-def _misconfigs(workload: Workload) -> dict[str, int]:
-    """Return how many recalculations there are: on EPT, those that only NPT has, and those of which nobody knows."""
-    every = workload.op == MISCONFIG
-    doubtful = every & (workload.old_known == ASSUMED)
-    npt = every & (workload.count == 0)
-    return {"ept": int((every & ~doubtful & ~npt).sum()), "npt_only": int(npt.sum()), "doubtful": int(doubtful.sum())}
-
-
-def _share(workload: Workload) -> float:
-    return round(float((workload.time_origin == INTERPOLATED).mean()), 4) if workload.rows else 0.0

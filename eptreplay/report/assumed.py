@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eptreplay.workload.think import UNSCALED
+
 MARKED_SHARE = 0.1
 """From this share of interpolated rows on quantiles are marked: they are as much the interpolation's as the host's."""
 MARK = "~"
+_TOLD = ("LOOKUP", "LOST", "SET")
+"""Lacks that have no line among the consequences, and one of their own; that of lookups unless some are injected."""
 
 
 def is_rough(assumptions: dict[str, Any]) -> bool:
@@ -30,6 +34,7 @@ def assumption_lines(assumptions: dict[str, Any]) -> list[str]:
         )
     ]
     lines += [f"preset {line}" for line in assumptions["presets"]]
+    lines += _given_lines(assumptions)
     if unseen["rows"]:
         lines.append(
             f"assumed: {unseen['rows']:,} writes to entries of which nothing tells what they were count as to"
@@ -52,8 +57,29 @@ def assumption_lines(assumptions: dict[str, Any]) -> list[str]:
             " records, so that these quantiles are rough"
         )
     lines += [f"missing: {line}" for line in assumptions["consequences"]]
-    lines += [f"missing: {line}" for line in assumptions["missing"] if line.startswith(("LOOKUP", "LOST", "SET"))]
+    told = _TOLD[any(line.startswith("lookups") for line in assumptions["injected"]) :]
+    lines += [f"missing: {line}" for line in assumptions["missing"] if line.startswith(told)]
     lines += [f"not modelled: {line}" for line in assumptions["not_modelled"]]
+    return lines
+
+
+def _given_lines(assumptions: dict[str, Any]) -> list[str]:
+    """Return what was added to the recording, and taken from it, because the user, or another record, says so."""
+    recorded, scale, calls = assumptions["recorded"], assumptions["think_scale"], assumptions["calls"]
+    lines = []
+    if recorded:
+        lines.append(
+            f"recorded as {recorded['as']}: {recorded['strategy']}, lock {recorded['lock']}, profile"
+            f" {recorded['profile']}; what that cost is taken out of the gaps, and {recorded['kicks_removed']:,} of its"
+            " interrupts are left out"
+        )
+    if scale != UNSCALED:
+        lines.append(f"think time: gaps are multiplied by {scale:g}, but not those of idle pCPUs")
+    lines += [f"injected: {line}" for line in assumptions["injected"]]
+    if any(calls.values()):
+        lines.append(
+            f"inferred: {calls['vmcs_clears']:,} calls to clear a VMCS, {calls['calibrations']:,} to calibrate the time"
+        )
     return lines
 
 

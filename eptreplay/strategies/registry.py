@@ -23,7 +23,8 @@ STRATEGIES: dict[str, Strategy] = {
 """All that ship with eptreplay, in the order in which ``-s all`` takes them."""
 
 ALL = "all"
-_SUFFIX = ".py:"
+FILE_SUFFIX = ".py:"
+"""What stands between the folder of a user's file and the name of a strategy in it."""
 
 
 def find_strategies(names: Sequence[str]) -> list[Strategy]:
@@ -48,7 +49,7 @@ def refuse_twins(option: str, names: Sequence[str]) -> None:
 
 def find_strategy(name: str) -> Strategy:
     """Return one strategy, by its name or out of a user's file; raises UsageError."""
-    if _SUFFIX in name:
+    if FILE_SUFFIX in name:
         path, _, attribute = name.rpartition(":")
         return _strategy_in(Path(path), attribute)
     if name not in STRATEGIES:

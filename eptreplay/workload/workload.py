@@ -101,7 +101,10 @@ class Workload(NamedTuple):
 
 
 _WITH_FRAMES = (s.SET, s.MISCONFIG, s.GLOBAL_CHANGE, s.POD_RECLAIM, s.FREE_TABLE, s.LOOKUP, s.PAGE_FREE, s.PAGE_ALLOC)
-_LOCKED = (s.HOLD_BEGIN, s.SET, s.MISCONFIG, s.GLOBAL_CHANGE, s.POD_RECLAIM, s.FREE_TABLE, s.HOLD_END)
+_AT_ONE_GO = (
+    s.HOLD_BEGIN, s.SET, s.MISCONFIG, s.GLOBAL_CHANGE, s.POD_RECLAIM, s.FREE_TABLE, s.HOLD_END, s.PAGE_ALLOC, s.CALL,
+)  # fmt: skip
+"""What Xen does not turn away from, under a lock or with interrupts to wait for."""
 
 
 def workload_table(workload: Workload) -> pa.Table:
@@ -110,7 +113,9 @@ def workload_table(workload: Workload) -> pa.Table:
     arrays = {
         "pcpu": np.repeat(workload.pcpus, size),
         "seq": np.arange(workload.rows) - np.repeat(workload.begin[:-1], size),
-        "preemptible": np.where(workload.preemptible >= 0, workload.preemptible == 1, ~np.isin(workload.op, _LOCKED)),
+        "preemptible": np.where(
+            workload.preemptible >= 0, workload.preemptible == 1, ~np.isin(workload.op, _AT_ONE_GO)
+        ),
     }
     has_frame = np.isin(workload.op, _WITH_FRAMES)
     masks = {

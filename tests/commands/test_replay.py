@@ -24,12 +24,21 @@ USAGE = {
     "--preset xen-4.60": "did you mean xen-4.6",
     "--preset eager": "--preset eager: expected one of xen-4.6, xen-4.7, xen-4.17.0, xen-4.21.0, xen-4.22",
     "--preset xen-4.7 --preset xen-4.7": "--preset xen-4.7: named twice",
-    "--preset xen-4.6 --lock unfair": "--lock unfair: expected one of queue",
+    "--preset xen-4.6 --lock unfiar": "--lock unfiar: expected one of unfair, queue, percpu; did you mean unfair?",
+    "--recorded-as xen-4.6": "--recorded-as xen-4.6: expected --recorded-on as well",
+    "--recorded-as xen-46 --recorded-on zero": "did you mean xen-4.6",
+    "--recorded-as eager --recorded-on zeor": "did you mean zero?",
+    "--inject lokups:every=1ms": "did you mean lookups?",
+    "--inject calls:evry=1ms": "did you mean every?",
+    "--inject calls:every=1ms,pcpu=0": "pcpu=0: expected one that neither the recording nor another --inject has",
+    "--think-scale 0": "--think-scale 0: expected a number above 0, 1000 at most",
+    "--think-scale nan": "--think-scale nan: expected a number above 0, 1000 at most",
+    "--think-scale much": "valid number",
     "--preset xen-4.6 -s {release}:MINE": "-s xen-4.6: there is a preset of that name, too",
     "--profile two-sokcet": "did you mean two-socket?",
     "--profile nowhere.toml": "nowhere.toml: no such profile file",
     "--profile {broken}": "broken.toml: ",
-    "--lock quueue": "--lock quueue: expected one of queue; did you mean queue?",
+    "--lock quueue": "--lock quueue: expected one of unfair, queue, percpu; did you mean queue?",
     "--unseen prsent": "--unseen prsent: expected one of present, absent; did you mean ",
     "--detail ful": "--detail ful: expected one of summary, full; did you mean full?",
     "--seed -1": "expected seeds from 0 to",
@@ -137,7 +146,7 @@ def test_what_it_rests_on_is_said_and_what_it_wrote(here: Run, places: dict[str,
     done = here("replay", places["recording"], "-o", "out", "--tsc-hz", 10**9, "--detail", "full")
     assert (done.code, done.out) == (0, "")
     assert done.lines[0].startswith("eptreplay: TSC 1000000000 Hz (given), layouts of Xen ")
-    assert "p2m lock queue, profile two-socket (" in done.lines[0]
+    assert "p2m lock unfair, percpu, profile two-socket (" in done.lines[0]
     assert done.lines[-1] == (
         "eptreplay: out: broadcasts, causes, holds, invepts, pcpus, runs, workload; eptreplay report out shows what"
         " they say"
@@ -177,24 +186,50 @@ def test_presets_come_after_strategies_and_keep_their_name(here: Run, places: di
     line = "replay {dataset} -o out --preset xen-4.7 --preset xen-4.6 -s deferred --seeds 2"
     done = here(*(part.format(**places) for part in line.split()))
     assert done.code == 0
-    assert "eptreplay: preset xen-4.6: eager, lock queue in place of unfair, which is not modelled yet" in done.lines
+    assert "eptreplay: preset xen-4.6: eager, lock unfair" in done.lines
     runs = pl.read_parquet("out/runs.parquet")
     assert runs.select("run", "preset", "strategy", "lock", "seed").rows() == [
         (0, None, "deferred", "queue", 0),
         (1, None, "deferred", "queue", 1),
-        (2, "xen-4.7", "deferred", "queue", 0),
-        (3, "xen-4.7", "deferred", "queue", 1),
-        (4, "xen-4.6", "eager", "queue", 0),
-        (5, "xen-4.6", "eager", "queue", 1),
+        (2, "xen-4.7", "deferred", "percpu", 0),
+        (3, "xen-4.7", "deferred", "percpu", 1),
+        (4, "xen-4.6", "eager", "unfair", 0),
+        (5, "xen-4.6", "eager", "unfair", 1),
     ]
     manifest = json.loads(Path("out/manifest.json").read_text())
     assert manifest["options"]["strategies"] == ["deferred"]
     assert manifest["options"]["presets"] == ["xen-4.7", "xen-4.6"]
-    assert manifest["options"]["locks"] == ["queue"]
+    assert manifest["options"]["locks"] == ["queue", "percpu", "unfair"]
+
+
+def test_what_is_added_and_taken_away_is_said_and_kept(here: Run, places: dict[str, Path]) -> None:
+    line = (
+        "replay {recording} -o out -s eager --tsc-hz 1000000000 --inject lookups:every=1us,dom=3 --inject"
+        " calls:every=1us,targets=1 --think-scale 1.5 --recorded-as xen-4.6 --recorded-on zero"
+    )
+    done = here(*(part.format(**places) for part in line.split()))
+    assert done.code == 0
+    said = "\n".join(done.lines)
+    assert "eptreplay: recorded as xen-4.6: eager, lock unfair, profile zero; " in said
+    assert "eptreplay: think time: gaps are multiplied by 1.5, but not those of idle pCPUs\n" in said
+    assert "eptreplay: injected: lookups:every=1us,dom=3: " in said
+    assert "eptreplay: injected: calls:every=1us,targets=1: " in said
+    assert "missing: LOOKUP" not in said
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    given = {name: manifest["options"][name] for name in ("inject", "think_scale", "recorded_as", "recorded_on")}
+    assert given == {
+        "inject": ["lookups:every=1us,dom=3", "calls:every=1us,targets=1"],
+        "think_scale": 1.5,
+        "recorded_as": "xen-4.6",
+        "recorded_on": "zero",
+    }
+    workload = pl.read_parquet("out/workload.parquet")
+    assert set(workload.filter(origin="synthetic")["op"].unique()) == {"WAKE", "LOOKUP", "CALL", "IDLE"}
 
 
 def test_a_preset_is_its_strategy_by_another_name(here: Run, places: dict[str, Path]) -> None:
-    assert here("replay", places["dataset"], "-o", "out", "-s", "eager", "--preset", "xen-4.6").code == 0
+    line = "replay {dataset} -o out -s eager --preset xen-4.6 --lock queue"
+    assert here(*(part.format(**places) for part in line.split())).code == 0
     for table in ("runs", "causes", "pcpus"):
         rows = pl.read_parquet(f"out/{table}.parquet")
         one, other = (rows.filter(run=run).drop("run", "preset", strict=False) for run in (0, 1))

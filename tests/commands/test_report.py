@@ -85,13 +85,19 @@ def check(here: Run, places: dict[str, Path], line: str, code: int, message: str
         ("{result} --preset xen-4.6", "is a result: --preset cannot change it"),
         ("{dataset} -s egaer", "did you mean eager"),
         ("{dataset} --profile two-sokcet", "did you mean two-socket?"),
-        ("{dataset} --lock ticket", "--lock ticket: expected one of queue"),
+        ("{dataset} --lock ticket", "--lock ticket: expected one of unfair, queue, percpu"),
         ("{dataset} --unseen no", "--unseen no: expected one of present, absent"),
         ("{dataset} --detail all", "--detail all: expected one of summary, full"),
         ("{dataset} --xen 4.17", "--xen and --tsc-hz were fixed when it was ingested"),
         ("{result} -s eager", "is a result: -s cannot change it"),
         ("{result} --seed 1", "is a result: --seed cannot change it"),
         ("{result} --seeds 2", "is a result: --seeds cannot change it"),
+        ("{result} --recorded-as eager", "is a result: --recorded-as cannot change it"),
+        ("{result} --recorded-on zero", "is a result: --recorded-on cannot change it"),
+        ("{result} --inject calls:every=1ms", "is a result: --inject cannot change it"),
+        ("{result} --think-scale 2", "is a result: --think-scale cannot change it"),
+        ("{dataset} --think-scale -1", "--think-scale -1: expected a number above 0"),
+        ("{dataset} --inject calls", "--inject calls: expected every=, as in calls:every=1ms"),
         ("{result} --strict", "is a result: --strict cannot change it"),
         ("{result} --unseen absent", "is a result: --unseen cannot change it"),
         ("{result} --detail full", "is a result: --detail cannot change it"),
@@ -234,17 +240,16 @@ def test_a_strategy_and_its_preset_are_two_rows(here: Run, places: dict[str, Pat
     assert all(" xen-4.6 " in done.partition(table)[2] for table in ("by domain", "by cause"))
 
 
-def test_a_lock_that_a_preset_does_not_get_is_said(here: Run, places: dict[str, Path]) -> None:
-    replaced = [
-        f"{name}, lock queue in place of {lock}, "
-        for name, lock in (("xen-4.6: eager", "unfair"), ("xen-4.7: deferred", "percpu"),
-                           ("xen-4.22: deferred-2026", "percpu"))
-    ]  # fmt: skip
-    for options, why in (([], "which is not modelled yet"), (["--lock", "queue"], "as --lock says")):
+def test_which_lock_a_preset_gets_is_said(here: Run, places: dict[str, Path]) -> None:
+    presets = (("xen-4.6: eager", "unfair"), ("xen-4.7: deferred", "percpu"), ("xen-4.22: deferred-2026", "percpu"))
+    own = [f"{name}, lock {lock}" for name, lock in presets]
+    replaced = [f"{name}, lock queue in place of {lock}, as --lock says" for name, lock in presets]
+    for options, lines in (([], own), (["--lock", "queue"], replaced)):
         done = here("report", places["dataset"], "--format", "json", *options)
-        assert json.loads(done.out)["assumptions"]["presets"] == [line + why for line in replaced]
-        assert [line for line in done.lines if "preset" in line] == [f"eptreplay: preset {x}{why}" for x in replaced]
-        assert here("report", places["dataset"], *options).out.count(f"{why}\n") == 3
+        assert json.loads(done.out)["assumptions"]["presets"] == lines
+        assert [line for line in done.lines if "preset" in line] == [f"eptreplay: preset {line}" for line in lines]
+        out = here("report", places["dataset"], *options).out
+        assert all(f"preset {line}\n" in out for line in lines)
     assert (
         json.loads(here("report", places["dataset"], "-s", "eager", "--format", "json").out)["assumptions"]["presets"]
         == []

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from eptreplay.errors import UsageError
-from eptreplay.replay import plan as module
-from eptreplay.replay.plan import DEFAULT_PRESETS, Plan, plan
+from eptreplay.replay.plan import DEFAULT_PRESETS, LOCKS, Plan, plan
 from eptreplay.strategies.presets import PRESETS
 
 
@@ -22,9 +21,9 @@ def rows(wanted: Plan) -> list[tuple[str | None, str, str, str, int]]:
 
 def test_by_default_three_releases_are_compared() -> None:
     assert rows(plan()) == [
-        ("xen-4.6", "eager", "queue", "two-socket", 0),
-        ("xen-4.7", "deferred", "queue", "two-socket", 0),
-        ("xen-4.22", "deferred-2026", "queue", "two-socket", 0),
+        ("xen-4.6", "eager", "unfair", "two-socket", 0),
+        ("xen-4.7", "deferred", "percpu", "two-socket", 0),
+        ("xen-4.22", "deferred-2026", "percpu", "two-socket", 0),
     ]
     assert plan().labels == list(DEFAULT_PRESETS)
 
@@ -55,15 +54,7 @@ def test_all_is_every_strategy_and_no_preset() -> None:
     assert len(plan(["all"], ["xen-4.22"]).labels) == len(plan(["all"]).labels) + 1
 
 
-# Locks: only one is modelled yet, so the others are made up here.
-
-
-def test_a_lock_that_is_not_modelled_is_replaced_and_that_is_said() -> None:
-    assert plan(presets=["xen-4.6", "xen-4.22"]).presets == (
-        "xen-4.6: eager, lock queue in place of unfair, which is not modelled yet",
-        "xen-4.22: deferred-2026, lock queue in place of percpu, which is not modelled yet",
-    )
-    assert plan(["eager"]).presets == ()
+# Locks.
 
 
 def test_a_lock_that_is_given_replaces_that_of_a_preset() -> None:
@@ -72,8 +63,7 @@ def test_a_lock_that_is_given_replaces_that_of_a_preset() -> None:
     assert wanted.presets == ("xen-4.6: eager, lock queue in place of unfair, as --lock says",)
 
 
-def test_a_preset_brings_its_own_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCKS", ("queue", "unfair", "percpu"))
+def test_a_preset_brings_its_own_lock_and_a_strategy_none() -> None:
     wanted = plan(["eager"], ["xen-4.6", "xen-4.7"])
     assert [row[2] for row in rows(wanted)] == wanted.locks == ["queue", "unfair", "percpu"]
     assert wanted.presets == ("xen-4.6: eager, lock unfair", "xen-4.7: deferred, lock percpu")
@@ -83,6 +73,41 @@ def test_a_preset_brings_its_own_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
     assert given.presets == ("xen-4.6: eager, lock percpu, queue in place of unfair, as --lock says",)
     assert plan(presets=["xen-4.7"], locks=["percpu"]).presets == ("xen-4.7: deferred, lock percpu",)
+    assert plan(["eager"]).presets == ()
+
+
+def test_every_preset_has_a_lock_that_there_is() -> None:
+    assert {preset.lock for preset in PRESETS.values()} <= set(LOCKS)
+
+
+# What ran while recording, and what is added.
+
+
+def test_the_recorded_host_is_a_strategy_or_a_preset_on_a_machine() -> None:
+    assert plan().recorded is None
+    preset = plan(recorded_as="xen-4.6", recorded_on="two-socket").recorded
+    assert preset
+    assert (preset.strategy.name, preset.lock, preset.profile.name, preset.label) == (
+        "eager", "unfair", "two-socket", "xen-4.6"
+    )  # fmt: skip
+    strategy = plan(recorded_as="npt-deferred", recorded_on="zero").recorded
+    assert strategy
+    assert (strategy.strategy.name, strategy.lock, strategy.profile.name, strategy.label) == (
+        "npt-deferred", "queue", "zero", "npt-deferred"
+    )  # fmt: skip
+
+
+def test_a_strategy_of_a_user_may_have_been_recorded_and_its_file_is_not_named(tmp_path: Path) -> None:
+    recorded = plan(recorded_as=own(tmp_path, "mine"), recorded_on="zero").recorded
+    assert recorded
+    assert (recorded.strategy.name, recorded.label) == ("mine", "mine")
+
+
+def test_what_is_injected_and_scaled_is_in_the_plan() -> None:
+    assert (plan().injections, plan().think_scale) == ((), 1.0)
+    wanted = plan(inject=["calls:every=1ms", "lookups:every=2ms,dom=3"], think_scale=2)
+    assert [injection.text for injection in wanted.injections] == ["calls:every=1ms", "lookups:every=2ms,dom=3"]
+    assert repr(wanted.think_scale) == "2.0"
 
 
 # Errors.
@@ -120,7 +145,17 @@ def test_strategies_that_cannot_be_replayed_are_told_before_anything_is_read(tmp
         ({"presets": ["xen-4.8"]}, "--preset xen-4.8: expected one of "),
         ({"presets": ["xen-4.7", "xen-4.7"]}, "--preset xen-4.7: named twice"),
         ({"strategies": ["eager", "eager"]}, "-s eager: named twice"),
-        ({"presets": ["xen-4.6"], "locks": ["unfair"]}, "--lock unfair: expected one of queue"),
+        (
+            {"presets": ["xen-4.6"], "locks": ["unfiar"]},
+            "--lock unfiar: expected one of unfair, queue, percpu; did you",
+        ),
+        ({"recorded_as": "eager"}, "--recorded-as eager: expected --recorded-on as well"),
+        ({"recorded_on": "zero"}, "--recorded-on zero: expected --recorded-as as well"),
+        ({"recorded_as": "xen-4.66", "recorded_on": "zero"}, "--recorded-as xen-4.66: expected one of xen-4.6, "),
+        ({"recorded_as": "egaer", "recorded_on": "zero"}, "--recorded-as egaer: expected one of "),
+        ({"recorded_as": "eager", "recorded_on": "zeor"}, "profile zeor: expected one of "),
+        ({"inject": ["lokups:every=1ms"]}, "--inject lokups: expected one of lookups, calls; did you mean lookups?"),
+        ({"think_scale": 0}, "--think-scale 0: expected a number above 0, 1000 at most"),
     ],
 )
 def test_wrong_usage_is_told(options: dict[str, Any], message: str) -> None:

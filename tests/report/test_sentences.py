@@ -161,6 +161,10 @@ ASSUMPTIONS: Row = {
     "locks": ["queue"],
     "profiles": [{"name": "zero", "sourced": 0, "assumed": 19}],
     "seeds": [0],
+    "recorded": None,
+    "think_scale": 1.0,
+    "injected": [],
+    "calls": {"vmcs_clears": 0, "calibrations": 0},
     "misconfigs": {"ept": 0, "npt_only": 0, "doubtful": 0},
     "paths": "4.21",
     "unseen": {"as": "present", "how": "assumed", "rows": 0},
@@ -205,12 +209,35 @@ def test_assumptions_in_words() -> None:
         {"domain": 4, "guest_mode": True, "how": "assumed"},
     ]
     assert lines(domains=domains) == ["assumed: d0 PV, d4 HVM"]
-    own = "xen-4.6: eager, lock queue in place of unfair, which is not modelled yet"
+    own = "xen-4.6: eager, lock queue in place of unfair, as --lock says"
     assert lines(presets=[own]) == [f"preset {own}"]
     assert lines(consequences=["SCHED: who knows"], not_modelled=["much"]) == [
         "missing: SCHED: who knows",
         "not modelled: much",
     ]
+
+
+def test_what_was_added_and_taken_away_in_words() -> None:
+    recorded = {"as": "xen-4.6", "strategy": "eager", "lock": "unfair", "profile": "zero", "kicks_removed": 1234}
+    assert lines(recorded=recorded, think_scale=0.25, injected=["calls: 5"]) == [
+        (
+            "recorded as xen-4.6: eager, lock unfair, profile zero; what that cost is taken out of the gaps, and 1,234"
+            " of its interrupts are left out"
+        ),
+        "think time: gaps are multiplied by 0.25, but not those of idle pCPUs",
+        "injected: calls: 5",
+    ]
+    assert lines(calls={"vmcs_clears": 2297, "calibrations": 0}) == [
+        "inferred: 2,297 calls to clear a VMCS, 0 to calibrate the time"
+    ]
+
+
+def test_lookups_are_not_missing_where_some_are_injected() -> None:
+    missing = ["LOOKUP: nobody traces them", "LOST: 5 records", "HVM: elsewhere"]
+    told = ["missing: LOOKUP: nobody traces them", "missing: LOST: 5 records"]
+    assert lines(missing=missing) == told
+    assert lines(missing=missing, injected=["calls:every=1ms: 5"]) == ["injected: calls:every=1ms: 5", *told]
+    assert lines(missing=missing, injected=["lookups: 5"]) == ["injected: lookups: 5", told[1]]
 
 
 def test_seeds_are_a_number_or_a_range() -> None:

@@ -237,7 +237,7 @@ def _check_calls(workload: Workload) -> None:
     calls = np.flatnonzero(workload.op == s.CALL)
     told = calls[workload.origin[calls] == s.INFERRED]
     targets, owner = workload.target, np.repeat(workload.pcpus, np.diff(workload.begin))
-    assert not calls.size or (workload.facts.has_sched and workload.facts.has_times)
+    assert not told.size or (workload.facts.has_sched and workload.facts.has_times)
     assert (workload.gap_ns[told] == 0).all()
     assert (owner[told] == owner[told - 1]).all()
     assert (workload.hold[calls] < 0).all()
