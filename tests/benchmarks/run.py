@@ -20,6 +20,7 @@ from eptreplay.strategies.registry import STRATEGIES
 from eptreplay.xentrace.decode import KEEP_ALL, KEEP_EPT
 from eptreplay.xentrace.index import summarise_windows, window_offsets
 from tests.benchmarks.against_c import compare_with_c
+from tests.benchmarks.against_simpy import compare_with_simpy
 from tests.benchmarks.decoding import Memory, load
 from tests.benchmarks.measure import (
     EPTREPLAY,
@@ -199,6 +200,11 @@ def against_c(bench: Bench) -> None:
     compare_with_c(bench.goals, MIX_ROWS if bench.size == FULL_BYTES else MIX_ROWS // 5, bench.rounds, BENCH)
 
 
+def against_simpy(bench: Bench) -> None:
+    """Replay, the engine beside SimPy, a library for discrete-event simulation: one p2m lock and broadcasts."""
+    compare_with_simpy(bench.goals, 200 if bench.size == FULL_BYTES else 50, min(bench.rounds, 3))
+
+
 def tables(bench: Bench) -> None:
     """EPT tables: splits, resolving marks, freeing tables, and the memory that a guest of 1 TiB takes."""
     many = 20_000 if bench.size == FULL_BYTES else 5_000
@@ -216,7 +222,7 @@ def tables(bench: Bench) -> None:
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     function.__name__: function
-    for function in (decoding, ingest, index, memory, start, stages, replay, against_c, tables)
+    for function in (decoding, ingest, index, memory, start, stages, replay, against_c, against_simpy, tables)
 }
 
 
