@@ -1,4 +1,4 @@
-"""A workload of one p2m lock: pCPUs that compute, hold the lock, write an entry in it, and broadcast, or do not."""
+"""Workloads of one p2m lock: pCPUs that compute or idle, hold the lock, write an entry in it, or do not."""
 
 from __future__ import annotations
 
@@ -12,68 +12,88 @@ from eptreplay.p2m_types import RAM_LOGDIRTY, RAM_RW
 from eptreplay.workload import schema as s
 from eptreplay.workload.workload import Domain, Facts, Workload
 
+Times = NDArray[np.int64]
+
 GUEST = 1
 
 
-def contended(gap: NDArray[np.int64], held: NDArray[np.int64], rest: NDArray[np.int64] | None = None) -> Workload:
+def contended(gap: Times, held: Times, rest: Times | None = None) -> Workload:
     """Return the workload in which each pCPU takes its turns at the lock of one p2m, [pCPU, turn] in ns.
 
     A turn: ``gap`` until the request, and a hold of ``held``. With ``rest`` there is a write of a present entry behind
     ``held``, and ``rest`` is from the end of the write to the release. At the start each pCPU loads a vCPU of the
     domain and is in guest mode at no time, so that every pCPU is a target of all broadcasts of others.
     """
-    pcpus, turns = gap.shape
-    each = 2 if rest is None else 3
-    per_pcpu = 1 + each * turns
+    if rest is None:
+        return _turns(s.SWITCH_IN, (s.HOLD_BEGIN, s.HOLD_END), (gap, held))
+    return _turns(s.SWITCH_IN, (s.HOLD_BEGIN, s.SET, s.HOLD_END), (gap, held, rest))
+
+
+def arriving(at: Times, held: Times) -> Workload:
+    """Return the workload in which each pCPU idles until the times ``at``, [pCPU, turn] in ns, and holds the lock then.
+
+    Idling ends at the recorded time, however long a hold has taken; so these are arrivals at a queue from outside, as
+    long as no pCPU's next one comes before its turn is over. A turn takes ``held`` and the wait for the lock. Raises
+    ValueError if they overlap without any wait.
+    """
+    ended = np.concatenate([np.zeros((at.shape[0], 1), np.int64), (at + held)[:, :-1]], axis=1)
+    if (at < ended).any():
+        raise ValueError("a pCPU's turns overlap")
+    none = np.zeros_like(at)
+    ops = (s.WAKE, s.HOLD_BEGIN, s.HOLD_END, s.IDLE)
+    return _turns(s.IDLE, ops, (at - ended, none, held, none))
+
+
+def _turns(first: int, ops: tuple[int, ...], gaps: tuple[Times, ...]) -> Workload:
+    """Return the workload of pCPUs that carry out a first row, and then these ops behind these gaps in each turn."""
+    pcpus, turns = gaps[0].shape
+    per_pcpu = 1 + len(ops) * turns
     size = pcpus * per_pcpu
 
     def column(kind: type, value: int, of_turn: NDArray[Any] | int | None = None) -> NDArray[Any]:
         whole: NDArray[Any] = np.full((pcpus, per_pcpu), value, kind)
         if of_turn is not None:
-            whole[:, 1:].reshape(pcpus, turns, each)[:] = of_turn
+            whole[:, 1:].reshape(pcpus, turns, len(ops))[:] = of_turn
         return whole.ravel()
 
-    ops = [s.HOLD_BEGIN, s.HOLD_END] if rest is None else [s.HOLD_BEGIN, s.SET, s.HOLD_END]
-    gaps = np.stack([gap, held] if rest is None else [gap, held, rest], axis=2)
-    begins = np.arange(pcpus) * per_pcpu
-    gap_ns = column(np.int64, 0, gaps)
-    recorded = np.cumsum(gap_ns.reshape(pcpus, per_pcpu), axis=1).ravel()
-    holds = np.arange(pcpus * turns).reshape(pcpus, turns, 1)
-    is_set = column(np.bool_, 0, np.array(ops) == s.SET)
+    gap_ns = column(np.int64, 0, np.stack(gaps, axis=2))
+    op = column(np.uint8, first, np.array(ops, np.uint8))
+    is_set, is_held = op == s.SET, np.isin(op, (s.HOLD_BEGIN, s.SET, s.HOLD_END))
+    holds = column(np.int64, -1, np.arange(pcpus * turns).reshape(pcpus, turns, 1))
 
-    def of_sets(kind: type, value: int, other: int) -> NDArray[Any]:
-        values: NDArray[Any] = np.where(is_set, kind(value), kind(other))
+    def of(rows: NDArray[np.bool_], kind: type, value: NDArray[Any] | int, other: int) -> NDArray[Any]:
+        values: NDArray[Any] = np.where(rows, value, other).astype(kind)
         return values
 
-    run_vcpu = np.repeat(np.arange(pcpus, dtype=np.int32), per_pcpu)
+    frame = np.where(is_set, np.uint64(7), np.uint64(s.NO_GFN))
     columns: dict[str, Any] = {
         "pcpus": np.arange(pcpus),
-        "begin": np.append(begins, size),
-        "t_ns": recorded,
+        "begin": np.arange(pcpus + 1) * per_pcpu,
+        "t_ns": np.cumsum(gap_ns.reshape(pcpus, per_pcpu), axis=1).ravel(),
         "gap_ns": gap_ns,
-        "op": column(np.uint8, s.SWITCH_IN, np.array(ops, np.uint8)),
+        "op": op,
         "run_dom": column(np.int32, GUEST),
-        "run_vcpu": run_vcpu,
-        "p2m_dom": column(np.int32, -1, GUEST),
-        "p2m_view": column(np.int32, -1, 0),
-        "hold": column(np.int64, -1, holds),
-        "gfn": of_sets(np.uint64, 7, s.NO_GFN),
-        "order": of_sets(np.int32, 0, -1),
-        "mfn": of_sets(np.uint64, 7, s.NO_GFN),
-        "old_type": of_sets(np.int16, RAM_LOGDIRTY, -1),
-        "old_known": of_sets(np.int8, s.RECORDED, -1),
-        "new_type": of_sets(np.int16, RAM_RW, -1),
-        "cause": column(np.int8, -1, CAUSES.index("logdirty_fault")),
-        "origin": column(np.int8, s.SYNTHETIC),
-        "time_origin": column(np.int8, s.TIMED),
-        "count": column(np.int64, 1),
-        "edge": column(np.int64, -1),
-        "last_gfn": column(np.uint64, s.NO_GFN),
-        "access": column(np.int8, -1),
-        "old_present": of_sets(np.int8, 1, -1),
-        "preemptible": column(np.int8, -1),
-        "not_before_ns": column(np.int64, -1),
-        "not_after_ns": column(np.int64, -1),
+        "run_vcpu": np.repeat(np.arange(pcpus, dtype=np.int32), per_pcpu),
+        "p2m_dom": of(is_held, np.int32, GUEST, -1),
+        "p2m_view": of(is_held, np.int32, 0, -1),
+        "hold": of(is_held, np.int64, holds, -1),
+        "gfn": frame,
+        "order": of(is_set, np.int32, 0, -1),
+        "mfn": frame,
+        "old_type": of(is_set, np.int16, RAM_LOGDIRTY, -1),
+        "old_known": of(is_set, np.int8, s.RECORDED, -1),
+        "new_type": of(is_set, np.int16, RAM_RW, -1),
+        "cause": of(is_held, np.int8, CAUSES.index("logdirty_fault"), -1),
+        "origin": np.full(size, s.SYNTHETIC, np.int8),
+        "time_origin": np.full(size, s.TIMED, np.int8),
+        "count": np.ones(size, np.int64),
+        "edge": np.full(size, -1),
+        "last_gfn": np.full(size, s.NO_GFN, np.uint64),
+        "access": np.full(size, -1, np.int8),
+        "old_present": of(is_set, np.int8, 1, -1),
+        "preemptible": np.full(size, -1, np.int8),
+        "not_before_ns": np.full(size, -1),
+        "not_after_ns": np.full(size, -1),
     }
     domains = (Domain(GUEST, True, False, False),)  # noqa: FBT003 (a table of facts)
     return Workload(**columns, domains=domains, facts=Facts(True, True, True), shares=())  # noqa: FBT003
