@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -140,6 +141,11 @@ class Goals:
         print(f"  {'PASS' if met else 'MISS'}  {what}: {value:.2f} {unit} (goal: {bound} {goal:g} {unit})")
         if not met:
             self.missed.append(what)
+
+
+def say(text: str) -> None:
+    """Print what a reader should know about the goal above."""
+    print(textwrap.fill(text, 112, initial_indent=" " * 8, subsequent_indent=" " * 8))
 
 
 def table(*rows: Sequence[str]) -> None:

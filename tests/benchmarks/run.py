@@ -19,6 +19,8 @@ from pathlib import Path
 from eptreplay.strategies.registry import STRATEGIES
 from eptreplay.xentrace.decode import KEEP_ALL, KEEP_EPT
 from eptreplay.xentrace.index import summarise_windows, window_offsets
+from tests.benchmarks.against_c import compare_with_c
+from tests.benchmarks.against_simpy import compare_with_simpy
 from tests.benchmarks.decoding import Memory, load
 from tests.benchmarks.measure import (
     EPTREPLAY,
@@ -43,6 +45,7 @@ RECORDING = ROOT / "traces" / "r12-migrate-live-4vcpu-mem-hvm-sched.xentrace.xz"
 BENCH = ROOT / "build" / "bench"
 XENALYZE = ROOT / "build" / "peers" / "usr" / "bin" / "xenalyze"
 FULL_BYTES, QUICK_BYTES = 200_000_000, 50_000_000
+MIX_ROWS = 2_000_000
 LARGE = 10
 """The large file is so many times as large."""
 
@@ -192,6 +195,16 @@ def replay(bench: Bench) -> None:
     bench.goals.judge(f"eptreplay report {RECORDING.name}", report.best, 5.0, unit="s", most=True)
 
 
+def against_c(bench: Bench) -> None:
+    """Replay, the engine beside the same replay in C: rows like those of r12, on 8 to 512 pCPUs; two threads."""
+    compare_with_c(bench.goals, MIX_ROWS if bench.size == FULL_BYTES else MIX_ROWS // 5, bench.rounds, BENCH)
+
+
+def against_simpy(bench: Bench) -> None:
+    """Replay, the engine beside SimPy, a library for discrete-event simulation: one p2m lock and broadcasts."""
+    compare_with_simpy(bench.goals, 200 if bench.size == FULL_BYTES else 50, min(bench.rounds, 3))
+
+
 def tables(bench: Bench) -> None:
     """EPT tables: splits, resolving marks, freeing tables, and the memory that a guest of 1 TiB takes."""
     many = 20_000 if bench.size == FULL_BYTES else 5_000
@@ -208,7 +221,8 @@ def tables(bench: Bench) -> None:
 
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
-    function.__name__: function for function in (decoding, ingest, index, memory, start, stages, replay, tables)
+    function.__name__: function
+    for function in (decoding, ingest, index, memory, start, stages, replay, against_c, against_simpy, tables)
 }
 
 

@@ -1,0 +1,259 @@
+"""The engine's peer in C, ``c/replay.c``: compiled here, given the engine's own arrays, its counts checked to be equal.
+
+``NEW_RULES``: whether the peer follows those rules of docs/background/timing.md that the engine is yet to follow. With
+it goes the list ``NEW_COSTS`` of the numbers that they need.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.causes import CAUSES
+from eptreplay.machine import fields as f
+from eptreplay.replay import program as p
+from eptreplay.replay import tally as y
+from eptreplay.replay.program import Numbers, Program
+from eptreplay.workload.schema import CALL
+from tests.benchmarks.measure import Run
+from tests.benchmarks.mix import Mix
+
+SOURCES = Path(__file__).with_name("c")
+FLAGS = ("-O3", "-march=native", "-std=c17", "-Wall", "-Wextra", "-shared", "-fPIC")
+COMPILERS = ("cc", "gcc", "clang")
+NEW_RULES = False
+
+COSTS = (
+    "acquire_ns", "handoff_core_ns", "handoff_socket_ns", "handoff_remote_ns", "set_ns", "store_ns", "setup_ns",
+    "icr_ns", "deliver_core_ns", "deliver_socket_ns", "deliver_remote_ns", "ack_core_ns", "ack_socket_ns",
+    "ack_remote_ns", "handler_ns", "exit_ns", "entry_ns", "wake_ns", "invept_ns", "refill_ns", "cores_per_socket",
+    "threads_per_core",
+)  # fmt: skip
+NEW_COSTS = ("irqoff_ns", "wake_deep_ns", "deep_after_ns", "unexplained_ns")
+"""Numbers of a profile in the order of ``struct costs``."""
+
+MODES = ("guest", "xen", "spin", "idle", "unknown", "irqoff")
+"""In the order of ``enum mode``."""
+STATUSES = ("fine", "stuck", "a row that only the engine knows", "more EPT tables than planned")
+
+ACT = np.dtype(
+    {
+        "names": ["gfn", "entry", "count", "old_type", "cause", "level", "present"],
+        "formats": [np.int64, np.uint64, np.int32, np.int16, np.uint8, np.uint8, np.uint8],
+        "offsets": [0, 8, 16, 20, 22, 23, 24],
+        "itemsize": 32,
+    }
+)
+"""``struct act``."""
+ACT_FIELDS = {
+    "gfn": p.A_GFN,
+    "entry": p.A_ENTRY,
+    "count": p.A_COUNT,
+    "old_type": p.A_OLD,
+    "cause": p.A_CAUSE,
+    "level": p.A_LEVEL,
+    "present": p.A_PRESENT,
+}
+
+_POINTERS = (
+    "begin", "gap", "edge", "op", "arg", "item", "edge_owner", "target", "act", "number", "domain_of", "unknown",
+    "marked", "hold_cause",
+)  # fmt: skip
+_SIZES = ("pcpus", "p2ms", "domains", "vcpus", "holds", "tables", "causes", "other_cause")
+TOTALS = (
+    "vmenters", "vmenter_invepts", "under_lock", "call_wait", "post_unlock", "simulated", "status", "status_row",
+    "other_calls", "other_ipis",
+)  # fmt: skip
+"""In the order of ``struct totals``."""
+HOLD_FIELDS = (y.H_CAUSE, y.H_REQUEST, y.H_ACQUIRE, y.H_RELEASE, y.H_END, y.H_SETS, y.H_BROADCASTS, y.H_DONE)
+"""In the order of ``struct hold``."""
+
+
+class _Program(ctypes.Structure):
+    """``struct program``."""
+
+    _fields_ = (*((name, ctypes.c_int32) for name in _SIZES), *((name, ctypes.c_void_p) for name in _POINTERS))
+
+
+class _Costs(ctypes.Structure):
+    """``struct costs``."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in (*COSTS, *NEW_COSTS))
+
+
+class Counts(NamedTuple):
+    """What a replay counted. ``measure``: [domain, cause, what]; ``mode``: [pCPU, mode]; ``hold``: [hold, field]."""
+
+    measure: NDArray[np.int64]
+    total: dict[str, int]
+    mode: NDArray[np.int64]
+    drift: NDArray[np.int64]
+    hold: NDArray[np.int64]
+
+
+class NoCompilerError(Exception):
+    """There is no C compiler, so that there is nothing to compare with."""
+
+
+def compiler() -> str:
+    """Return the C compiler. Raises NoCompilerError."""
+    for name in COMPILERS:
+        if path := shutil.which(name):
+            return path
+    raise NoCompilerError(f"no C compiler found: looked for {', '.join(COMPILERS)}")
+
+
+def compiler_line() -> str:
+    """Return which compiler makes the peer, and how."""
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
+    return " ".join([version.partition("\n")[0], *_options()])
+
+
+def _options() -> list[str]:
+    return [*FLAGS, f"-DNEW_RULES={int(NEW_RULES)}"]
+
+
+@lru_cache(maxsize=1)
+def library(folder: Path) -> ctypes.CDLL:
+    """Compile the peer into a folder and load it. Raises NoCompilerError."""
+    built = folder / "replay.so"
+    subprocess.run([compiler(), *_options(), "-o", built, SOURCES / "replay.c"], check=True)
+    loaded = ctypes.CDLL(str(built))
+    loaded.replay_new.restype = ctypes.c_void_p
+    loaded.replay_new.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    loaded.replay_run.restype = ctypes.c_int64
+    loaded.replay_run.argtypes = [ctypes.c_void_p]
+    loaded.replay_counts.argtypes = [ctypes.c_void_p] * 6
+    loaded.replay_free.argtypes = [ctypes.c_void_p]
+    return loaded
+
+
+class Peer:
+    """A mix as the peer wants it, to be replayed any number of times; ``counts``: those of the last replay."""
+
+    def __init__(self, mix: Mix, program: Program, numbers: Numbers, costs: dict[str, int], folder: Path) -> None:
+        self._library = library(folder)
+        self._causes, self._domains = len(CAUSES), len(numbers.domains)
+        self._kept: dict[str, NDArray[Any]] = {
+            "begin": numbers.begin,
+            "gap": program.gap,
+            "edge": program.edge,
+            "op": program.op,
+            "arg": program.arg,
+            "item": program.item,
+            "edge_owner": program.edge_owner,
+            "target": mix.target.astype(np.int32),
+            "act": _acts(program),
+            "number": numbers.pcpus,
+            "hold_cause": numbers.hold_cause,
+            **_p2ms(mix, numbers),
+        }
+        self._kept = {name: np.ascontiguousarray(array) for name, array in self._kept.items()}
+        sizes = {
+            "pcpus": numbers.pcpus.size,
+            "p2ms": len(numbers.p2ms),
+            "domains": len(numbers.domains),
+            "vcpus": len(numbers.vcpus),
+            "holds": numbers.holds.size,
+            "tables": numbers.nodes,
+            "causes": len(CAUSES),
+            "other_cause": CAUSES.index("other"),
+        }
+        addresses = {name: array.ctypes.data for name, array in self._kept.items()}
+        self._program = _Program(**sizes, **addresses)
+        self._costs = _Costs(*(costs[name] for name in COSTS), *(costs.get(name, 0) for name in NEW_COSTS))
+        self.counts: Counts | None = None
+
+    def run(self) -> Run:
+        """Replay once; only the loop is measured."""
+        host = self._library.replay_new(ctypes.byref(self._program), ctypes.byref(self._costs))
+        cpu, wall = time.process_time(), time.perf_counter()
+        status = self._library.replay_run(host)
+        measured = Run(time.perf_counter() - wall, time.process_time() - cpu)
+        self.counts = self._counted(host)
+        self._library.replay_free(host)
+        if status:
+            raise AssertionError(f"the peer in C stopped at row {self.counts.total['status_row']}: {STATUSES[status]}")
+        return measured
+
+    def _counted(self, host: int) -> Counts:
+        measure = np.zeros((self._domains, self._causes, 9), np.int64)
+        total = np.zeros(len(TOTALS), np.int64)
+        mode = np.zeros((self._program.pcpus, len(MODES)), np.int64)
+        drift = np.zeros(self._program.pcpus, np.int64)
+        hold = np.zeros((self._program.holds, len(HOLD_FIELDS)), np.int64)
+        arrays = (measure, total, mode, drift, hold)
+        self._library.replay_counts(host, *(array.ctypes.data for array in arrays))
+        return Counts(measure, dict(zip(TOTALS, total.tolist(), strict=True)), mode, drift, hold)
+
+
+def _acts(program: Program) -> NDArray[Any]:
+    acts = np.zeros(program.acts.shape[0], ACT)
+    for name, field in ACT_FIELDS.items():
+        acts[name] = program.acts[:, field]
+    return acts
+
+
+def _p2ms(mix: Mix, numbers: Numbers) -> dict[str, NDArray[Any]]:
+    """Return of each p2m its domain, and whether that was there before the recording, or all pCPUs are marked."""
+    calls = mix.workload.op == CALL
+    if any(view for _, view in numbers.p2ms) or (mix.workload.p2m_dom[calls] >= 0).any():
+        raise AssertionError("the peer in C knows no p2ms but those of hosts, and calls of no p2m only")
+    created = {domain.number: domain.created for domain in mix.workload.domains}
+    marked = np.array([created[number] for number, _ in numbers.p2ms], np.uint8)
+    domain_of = np.array([numbers.domains.index(number) for number, _ in numbers.p2ms], np.int32)
+    return {"domain_of": domain_of, "marked": marked, "unknown": 1 - marked}
+
+
+MEASURES = (
+    ("holds", y.HOLDS),
+    ("hold_ns", y.HOLD_NS),
+    ("p2m_sets", y.SETS),
+    ("ept_stores", y.STORES),
+    ("syncs", y.SYNCS),
+    ("broadcasts", y.BROADCASTS),
+    ("ipis", y.IPIS),
+    ("invepts", y.INVEPTS),
+    ("guest_stolen_ns", y.STOLEN),
+)
+"""What both count for each domain and cause: name, and place in the engine's array."""
+ENGINE_TOTALS = {
+    "vmenters": y.VMENTERS,
+    "vmenter_invepts": y.VMENTER_INVEPTS,
+    "under_lock": y.UNDER_LOCK,
+    "call_wait": y.CALL_WAIT,
+    "post_unlock": y.POST_UNLOCK,
+    "simulated": y.SIMULATED,
+}
+
+
+def check_equal(counts: Counts, tally: y.Tally, holds: int) -> dict[str, int]:
+    """Raise AssertionError unless engine and peer have counted the same everywhere; returns the sums."""
+    sums: dict[str, int] = {}
+    for i, (name, at) in enumerate(MEASURES):
+        ours = tally.measure[:, :, at]
+        _same(name, counts.measure[:, :, i], ours)
+        sums[name] = int(ours.sum())
+    for name, at in ENGINE_TOTALS.items():
+        _same(name, np.int64(counts.total[name]), tally.total[at])
+        sums[name] = int(tally.total[at])
+    for i, name in enumerate(MODES):
+        ours = tally.mode[:, f.MODES.index(name)] if name in f.MODES else np.zeros_like(counts.drift)
+        _same(f"time in mode {name}", counts.mode[:, i], ours)
+    _same("drift", counts.drift, tally.cpu[:, y.C_DRIFT])
+    for i, at in enumerate(HOLD_FIELDS):
+        _same(f"field {at} of holds", counts.hold[:, i], tally.hold[:holds, at])
+    return sums
+
+
+def _same(what: str, theirs: NDArray[np.int64] | np.int64, ours: NDArray[np.int64] | np.int64) -> None:
+    if not np.array_equal(theirs, ours):
+        raise AssertionError(f"{what}: the peer in C says {np.sum(theirs)} in all, the engine {np.sum(ours)}")
