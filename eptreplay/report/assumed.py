@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eptreplay.report.units import duration
 from eptreplay.workload.think import UNSCALED
 
 MARKED_SHARE = 0.1
@@ -70,8 +71,9 @@ def _given_lines(assumptions: dict[str, Any]) -> list[str]:
     if recorded:
         lines.append(
             f"recorded as {recorded['as']}: {recorded['strategy']}, lock {recorded['lock']}, profile"
-            f" {recorded['profile']}; what that cost is taken out of the gaps, and {recorded['kicks_removed']:,} of its"
-            " interrupts are left out"
+            f" {recorded['profile']}; what that cost, {duration(recorded['shortened_ns'])}, is taken out of"
+            f" {recorded['shortened_rows']:,} gaps, of which {recorded['clamped_rows']:,} were too short, by"
+            f" {duration(recorded['clamped_ns'])}; {recorded['kicks_removed']:,} of its interrupts are left out"
         )
     if scale != UNSCALED:
         lines.append(f"think time: gaps are multiplied by {scale:g}, but not those of idle pCPUs")

@@ -149,18 +149,6 @@ def test_a_profile_is_called_by_its_pcpus_and_has_whole_sockets(name: str) -> No
     assert costs["pcpus"] % (costs["cores_per_socket"] * costs["threads_per_core"]) == 0
 
 
-def test_the_term_is_what_the_published_figure_leaves_beside_the_mechanisms() -> None:
-    """The sum that the reason of ``unexplained_ns`` gives: 16 targets in guest mode, each in a cluster of its own."""
-    costs = numbers("xeon-2015-160")
-    sends = costs["acquire_ns"] + costs["setup_ns"] + 16 * costs["icr_ns"]
-    target = costs["deliver_remote_ns"] + costs["exit_ns"] + costs["handler_ns"] + costs["invept_ns"]
-    mechanisms = sends + target + costs["ack_remote_ns"]
-    assert mechanisms == 3816
-    assert mechanisms + costs["unexplained_ns"] == 3_872_983 == round((3_000_000 * 5_000_000) ** 0.5)
-    reason = load_profile("xeon-2015-160").numbers["unexplained_ns"].assumed or ""
-    assert "takes 3,816 ns without this term" in reason
-
-
 def test_a_write_on_the_epyc_is_what_two_figures_differ_by() -> None:
     """Xen commit e3c409d59a: 123.58 us with 511 writes, 35.43 us with 32."""
     assert numbers("epyc-512")["icr_ns"] == round((123_580 - 35_433) / (511 - 32))
