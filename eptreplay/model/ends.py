@@ -5,21 +5,57 @@ Functions that take a setting, a host and a pCPU are steps, see ``eptreplay.mode
 
 from __future__ import annotations
 
-from eptreplay.model.broadcast import finish, invalidates_itself, locked_targets, request
-from eptreplay.model.facts import BroadcastLocked, Outcome
+from eptreplay.model.allocator import flushed
+from eptreplay.model.broadcast import finish, invalidates_itself, ready, request, request_flush
+from eptreplay.model.facts import Outcome
 from eptreplay.model.holds import acquire, ask_again, begin_next_write
-from eptreplay.model.host import NO_CALL, Host, Phase, locks_of
+from eptreplay.model.host import CALL_LOCK, FLUSH_LOCK, NO_CALL, Host, Kind, Phase, locks_of
+from eptreplay.model.locks import arrive, poll
+from eptreplay.model.lookups import begin_lookup, end_lookup, has_lookups_left, look_up
 from eptreplay.model.setting import Setting
 from eptreplay.model.steps import in_phase
 from eptreplay.model.writes import write_once
 
+# Locks.
+
+
+def at_lock(setting: Setting, host: Host, c: int) -> Outcome:
+    """Be at the lock that was asked for."""
+    host, has_it = arrive(setting, host, c)
+    return acquired(setting, host, c) if has_it else Outcome(host)
+
+
+def polled(setting: Setting, host: Host, c: int) -> Outcome:
+    """Have looked at all slots of a per-CPU rwlock."""
+    host, has_it = poll(host, c)
+    return acquired(setting, host, c) if has_it else Outcome(host)
+
 
 def acquired(setting: Setting, host: Host, c: int) -> Outcome:
-    """Have a p2m lock. HOLD_BEGIN ends; within a PML drain SET does, unless it has repetitions left."""
+    """Have the lock that was asked for.
+
+    HOLD_BEGIN ends; within a PML drain SET does, unless it has repetitions left.
+    """
+    lock, writes = host.pcpus[c].asks
+    if lock in {CALL_LOCK, FLUSH_LOCK}:
+        return locked(setting, host, c)
+    if not writes:
+        return look_up(host, c)
     outcome = acquire(host, c)
     if has_writes_left(setting, outcome.host, c):
         return write_once(setting, outcome.host, c).behind(*outcome.facts)
     return outcome._replace(host=in_phase(outcome.host, c, Phase.GAP))
+
+
+def looked_up(setting: Setting, host: Host, c: int) -> Outcome:
+    """End a lookup, and begin the next of its row, if there is one."""
+    outcome = end_lookup(setting, host, c)
+    if has_lookups_left(setting, outcome.host, c):
+        return begin_lookup(setting, outcome.host, c).behind(*outcome.facts)
+    return outcome._replace(host=in_phase(outcome.host, c, Phase.GAP))
+
+
+# Calls.
 
 
 def stored(setting: Setting, host: Host, c: int) -> Outcome:
@@ -30,22 +66,36 @@ def stored(setting: Setting, host: Host, c: int) -> Outcome:
 
 def locked(setting: Setting, host: Host, c: int) -> Outcome:
     """Start to send, now that the call lock is acquired, or be done if there is nothing to do."""
-    targets = locked_targets(setting, host, c)
-    fact = BroadcastLocked(targets)
-    if not targets and not invalidates_itself(setting, host, c):
-        return answered(setting, host, c).behind(fact)
-    for target in targets:
-        host = host.with_pcpu(target, host.pcpus[target]._replace(signal=c))
+    host, fact = ready(setting, host, c)
+    if not fact.targets and not invalidates_itself(setting, host, c):
+        return done(setting, host, c).behind(fact)
     return Outcome(in_phase(host, c, Phase.SEND), (fact,))
 
 
 def answered(setting: Setting, host: Host, c: int) -> Outcome:
-    """Be done with a broadcast, now that the last acknowledgement has arrived."""
+    """See that the last acknowledgement has arrived. Calls of targets take a while more that nobody can explain."""
     call = host.pcpus[c].call
-    done = finish(host, c)
+    if call.targets and call.kind is not Kind.FLUSH:
+        return Outcome(in_phase(host, c, Phase.UNEXPLAINED))
+    return done(setting, host, c)
+
+
+def done(setting: Setting, host: Host, c: int) -> Outcome:
+    """Be done with a call."""
+    call = host.pcpus[c].call
+    outcome = finish(setting, host, c)
     if call.released and setting.last_row(host, c).op == "SET":
-        return ask_again(setting, done.host, c, call.p, call.hold).behind(*done.facts)
-    return go_on(setting, done.host, c).behind(*done.facts)
+        return ask_again(setting, outcome.host, c, call.p, call.hold).behind(*outcome.facts)
+    return go_on(setting, outcome.host, c).behind(*outcome.facts)
+
+
+def flushed_itself(setting: Setting, host: Host, c: int) -> Outcome:
+    """Have flushed the own TLB for pages that are allocated, and see to those of others."""
+    host = flushed(host, c)
+    return Outcome(in_phase(host, c, Phase.GAP)) if host.pcpus[c].call == NO_CALL else request_flush(setting, host, c)
+
+
+# Rows.
 
 
 def go_on(setting: Setting, host: Host, c: int) -> Outcome:

@@ -62,32 +62,59 @@ class BroadcastRequested(NamedTuple):
     under_lock: bool
 
 
-class BroadcastLocked(NamedTuple):
-    """The call lock has been acquired, and the targets are known."""
+class OtherCallRequested(NamedTuple):
+    """A call that has nothing to do with EPT has been asked for."""
+
+
+class FlushRequested(NamedTuple):
+    """The allocator's flush of other pCPUs has been asked for."""
+
+
+class CallLocked(NamedTuple):
+    """The call lock, or the flush lock, is acquired, if there is one, and the targets are known.
+
+    ``messaged``: those of them that are sent a message.
+    """
 
     targets: tuple[int, ...]
+    messaged: tuple[int, ...]
 
 
-class BroadcastSent(NamedTuple):
+class CallSent(NamedTuple):
     """The last interrupt has been written, if any."""
 
 
-class BroadcastDone(NamedTuple):
-    """Everything is acknowledged, and the call lock handed on."""
+class CallDone(NamedTuple):
+    """Everything is acknowledged, and the lock passed on."""
+
+
+class LookupRequested(NamedTuple):
+    """A single lookup begins."""
+
+
+class LookupAcquired(NamedTuple):
+    """It has the read side of the lock."""
+
+
+class LookupEnded(NamedTuple):
+    """It is over. ``last``: of its row."""
+
+    last: bool
 
 
 class Delivered(NamedTuple):
-    """An interrupt takes effect on a target, which was in ``mode``."""
+    """An interrupt takes effect on a target, which was in ``mode``; of each call that its handler will carry out."""
 
     sender: int
     mode: str
-    blame: Blame
+    blame: Blame | None
 
 
 class Acked(NamedTuple):
-    """The handler is over. ``reenters``: the pCPU begins to go back into the guest."""
+    """A call has been carried out. ``last``: of its handler; ``reenters``: the pCPU begins to re-enter the guest."""
 
     sender: int
+    last: bool
     reenters: bool
 
 
@@ -105,16 +132,39 @@ class Entered(NamedTuple):
     refill: Blame | None
 
 
+class RowCarriedOut(NamedTuple):
+    """The next row of the program is carried out."""
+
+
+class RowEnded(NamedTuple):
+    """It has ended."""
+
+
+class RowDue(NamedTuple):
+    """A row is due and cannot be carried out yet. ``edge``: the number of the row that it waits for, if any."""
+
+    row: int
+    edge: int | None
+
+
 Fact = (
-    HoldRequested
+    RowCarriedOut
+    | RowEnded
+    | RowDue
+    | HoldRequested
     | HoldAcquired
     | HoldReleased
     | HoldEnded
     | Stored
     | BroadcastRequested
-    | BroadcastLocked
-    | BroadcastSent
-    | BroadcastDone
+    | OtherCallRequested
+    | FlushRequested
+    | CallLocked
+    | CallSent
+    | CallDone
+    | LookupRequested
+    | LookupAcquired
+    | LookupEnded
     | Delivered
     | Acked
     | Executed

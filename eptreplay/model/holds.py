@@ -1,13 +1,13 @@
-"""Holds: the write side of the p2m lock, which is recursive per CPU, and its release (09fc40ed30)."""
+"""Holds: the write side of a p2m lock, which is recursive per CPU, and its release (09fc40ed30)."""
 
 from __future__ import annotations
 
 from eptreplay.model.broadcast import request
 from eptreplay.model.facts import HoldAcquired, HoldEnded, HoldReleased, HoldRequested, Outcome
-from eptreplay.model.host import NO_WISH, NOBODY, Call, Host, Phase, Wish, locks_of
+from eptreplay.model.host import NO_WISH, Ask, Call, Host, Kind, Wish, locks_of
+from eptreplay.model.locks import release_write, request_lock
 from eptreplay.model.rows import Row
 from eptreplay.model.setting import Setting
-from eptreplay.model.steps import hand_on, in_phase, queue_for
 
 
 def hold_begin(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
@@ -17,7 +17,7 @@ def hold_begin(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
     """
     p, hold = p2m_of(setting, row)
     p2m = host.p2ms[p]
-    if p2m.lock.owner == c:
+    if p2m.lock.writer == c:
         return Outcome(host.with_p2m(p, p2m._replace(depth=p2m.depth + 1)))
     drains = setting.strategy.pml_drain == "entry" and row.cause == "pml" and not locks_of(host, c)
     return ask(setting, host, c, Wish(p, hold, row.cause, drains))
@@ -25,11 +25,8 @@ def hold_begin(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
 
 def ask(setting: Setting, host: Host, c: int, wish: Wish) -> Outcome:
     """Ask for a lock."""
-    p2m = host.p2ms[wish.p]
-    lock = queue_for(p2m.lock, c)
-    phase = Phase.ACQUIRE if lock.owner == c else Phase.QUEUE
-    host = host.with_p2m(wish.p, p2m._replace(lock=lock))
-    host = host.with_pcpu(c, host.pcpus[c]._replace(phase=phase, wish=wish))
+    host = host.with_pcpu(c, host.pcpus[c]._replace(wish=wish))
+    host = request_lock(setting, host, c, Ask(wish.p, writes=True))
     return Outcome(host, (HoldRequested(wish.hold, setting.p2ms[wish.p], wish.cause),))
 
 
@@ -55,14 +52,11 @@ def hold_end(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
 def release(setting: Setting, host: Host, c: int, p: int) -> Outcome:
     """Release a lock, and broadcast what is owed, but without the lock: ``p2m_unlock_and_tlb_flush()``."""
     p2m = host.p2ms[p]
-    lock = hand_on(p2m.lock)
-    host = host.with_p2m(p, p2m._replace(lock=lock, depth=0, owed=None))
-    if lock.owner != NOBODY:
-        host = in_phase(host, lock.owner, Phase.HANDOFF)
+    host = release_write(setting, host.with_p2m(p, p2m._replace(depth=0, owed=None)), c, p)
     released = HoldReleased(p2m.hold)
     if p2m.owed is None:
         return Outcome(host, (released, HoldEnded(p2m.hold)))
-    return request(setting, host, c, Call(p, p2m.hold, p2m.owed.cause, released=True)).behind(released)
+    return request(setting, host, c, Call(Kind.SYNC, p, p2m.hold, p2m.owed.cause, released=True)).behind(released)
 
 
 def begin_next_write(setting: Setting, host: Host, c: int, p: int) -> Outcome:
@@ -89,6 +83,6 @@ def p2m_of(setting: Setting, row: Row) -> tuple[int, int]:
 def held(setting: Setting, host: Host, c: int, row: Row) -> int:
     """Return the p2m that a row names, which must be held."""
     p, _ = p2m_of(setting, row)
-    if host.p2ms[p].lock.owner != c:
+    if host.p2ms[p].lock.writer != c:
         raise ValueError(f"{row.op} of p2m {row.p2m} without holding its lock")
     return p

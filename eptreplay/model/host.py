@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from eptreplay.model.ept import Table, Work
 from eptreplay.model.logdirty import LogDirty
 
-GUEST, XEN, SPIN, IDLE, UNKNOWN = MODES = ("guest", "xen", "spin", "idle", "unknown")
+GUEST, XEN, IRQOFF, SPIN, IDLE, UNKNOWN = MODES = ("guest", "xen", "irqoff", "spin", "idle", "unknown")
 
 Blame = tuple[int, str]
 """Whom something is charged to: the domain of a p2m, and the cause of a write to it."""
@@ -27,27 +27,60 @@ class Phase(StrEnum):
     """What a pCPU's program is at."""
 
     GAP = "gap"  # until its next row is due, and while that waits for its edge or for its domain
-    ACQUIRE = "acquire"  # it owns a p2m lock that was free, and is taking it
-    QUEUE = "queue"
-    HANDOFF = "handoff"  # it owns a p2m lock that is on its way to it
+    QUEUE = "queue"  # for the lock that it has asked for, until it is let in
+    ACQUIRE = "acquire"  # let in without waiting
+    HANDOFF = "handoff"  # let in by whoever passed the lock on
+    POLL = "poll"  # at a per-CPU rwlock, as its active writer
+    DRAIN = "drain"  # the writer waits until readers have gone
+    DRAINED = "drained"  # they have, and the writer is about to see it
+    LOOKUP = "lookup"
     STORE = "store"  # in SET, MISCONFIG or GLOBAL_CHANGE, behind the stores
-    CALL_ACQUIRE = "call acquire"  # the same three for the call lock
-    CALL_QUEUE = "call queue"
-    CALL_HANDOFF = "call handoff"
-    SEND = "send"  # interrupts, one after the other
-    OWN_INVEPT = "own invept"
+    READY = "ready"  # to send, as there is no call lock; only within a step
+    SEND = "send"  # interrupts are off
+    OWN_INVEPT = "own invept"  # here as well
     ACKS = "acks"  # it waits for acknowledgements
+    UNEXPLAINED = "unexplained"  # what broadcasts take besides
+    FLUSH = "flush"  # its own TLB, before it allocates pages
     ENTRY_INVEPT = "entry invept"  # before a VM entry or at a switch, interrupts off
 
 
-SPINNING = frozenset(Phase) - {Phase.GAP, Phase.STORE, Phase.ENTRY_INVEPT}
+INTERRUPTS_OFF = frozenset({Phase.SEND, Phase.OWN_INVEPT, Phase.ENTRY_INVEPT})
+NOT_SPINNING = frozenset({Phase.GAP, Phase.LOOKUP, Phase.STORE, Phase.FLUSH})
+SPINNING = frozenset(Phase) - NOT_SPINNING - INTERRUPTS_OFF
+
+
+class Waiter(NamedTuple):
+    """A pCPU that wants a lock, to write or to read."""
+
+    c: int
+    writes: bool
 
 
 class Lock(NamedTuple):
-    """First come, first served: the p2m locks, and ``call_lock``. An owner may not have acquired it yet."""
+    """A p2m lock, the call lock or the flush lock; the latter two have no readers."""
 
-    owner: int = NOBODY
-    queue: tuple[int, ...] = ()
+    writer: int = NOBODY
+    """Who has been let in as the writer. It may not have acquired the lock yet."""
+    readers: tuple[int, ...] = ()
+    """Who has been let in as a reader, likewise."""
+    waiting: tuple[Waiter, ...] = ()
+    """In the order of their requests."""
+    active: bool = False
+    """The writer of a per-CPU rwlock makes readers wait (``writer_activating``, 66ea5ed478)."""
+
+
+CALL_LOCK, FLUSH_LOCK = -1, -2
+"""Names of the two locks that are no p2m's. A p2m lock is called as the p2m is, by its position."""
+
+
+class Ask(NamedTuple):
+    """The lock that a pCPU has asked for last."""
+
+    lock: int
+    writes: bool
+
+
+NO_ASK = Ask(-3, writes=False)
 
 
 class Owed(NamedTuple):
@@ -90,21 +123,37 @@ class Wish(NamedTuple):
 NO_WISH = Wish(-1, -1, "", drains=False)
 
 
-class Call(NamedTuple):
-    """A broadcast, from the decision until it is done. ``p``: the p2m that was written."""
+class Kind(StrEnum):
+    """Why a pCPU interrupts others."""
 
-    p: int
-    hold: int
-    cause: str
+    SYNC = "sync"  # a broadcast: translations of a p2m are to go
+    NESTED = "nested"  # a broadcast for a nested p2m, whose handler does nothing
+    OTHER = "other"  # a call that has nothing to do with EPT
+    FLUSH = "flush"  # the allocator's: TLBs are to be flushed
+
+
+BROADCASTS = frozenset({Kind.SYNC, Kind.NESTED})
+
+
+class Call(NamedTuple):
+    """What others are interrupted for, from the decision until it is done."""
+
+    kind: Kind
+    p: int = -1
+    """Of a broadcast: the p2m that was written."""
+    hold: int = -1
+    cause: str = ""
     released: bool = False
     """It follows the release of the lock of ``p``."""
-    only_kicks: bool = False
-    """The row CALL: whatever the strategy, handlers do nothing, and nobody invalidates."""
     mask: tuple[int, ...] = ()
-    """``ipi="invept"``: the pCPUs that were dirty when it was requested."""
+    """``ipi="invept"``: the pCPUs that were dirty when it was requested. Of no broadcast: its targets."""
+    targets: tuple[int, ...] = ()
+    """Once they are decided."""
+    messaged: tuple[int, ...] = ()
+    """Those of them that are sent a message; the others will find the call in their queues."""
 
 
-NO_CALL = Call(-1, -1, "")
+NO_CALL = Call(Kind.SYNC)
 
 
 class Pcpu(NamedTuple):
@@ -125,18 +174,32 @@ class Pcpu(NamedTuple):
     """In guest with a vCPU of a paused domain, and so kept in Xen."""
     wish: Wish = NO_WISH
     """The hold that its program has asked for last."""
+    asks: Ask = NO_ASK
+    """The lock that its program has asked for last."""
     writes: int = 0
     """So many writes of its last row, a SET, have been carried out."""
+    lookups: int = 0
+    """So many lookups of its last row, a LOOKUP, have begun."""
+    draws: int = 0
+    """So often it has drawn who is to have a lock next."""
     work: Work = Work()
     """What the action that its program is at has written."""
     call: Call = NO_CALL
-    """The broadcast that its program has decided on or is at."""
-    signal: int = NOBODY
-    """Sender of an interrupt that is on its way, or waits."""
-    handling: int = NOBODY
-    """Sender of the interrupt whose handler it is in."""
+    """What its program is about to interrupt others for, or is at."""
+    overdue: bool = False
+    """Its next row is due, and waits for another row or for its domain."""
+    masked: bool = False
+    """Just behind a VM exit, interrupts off."""
+    calls: tuple[int, ...] = ()
+    """Senders of calls that an interrupt is on its way for, or waits."""
+    flusher: int = NOBODY
+    """Sender of a flush interrupt that is on its way, or waits."""
+    handling: tuple[int, ...] = ()
+    """Senders of what the handler that it is in has still to do, in order."""
     entering: bool = False
     """On its way back into the guest, after a handler or a pause, interrupts off."""
+    flushed: int = 0
+    """The clock of TLB flushes when it last flushed (``tlbflush_time``)."""
 
 
 class Host(NamedTuple):
@@ -145,6 +208,11 @@ class Host(NamedTuple):
     pcpus: tuple[Pcpu, ...]
     p2ms: tuple[P2m, ...]
     call_lock: Lock = Lock()
+    flush_lock: Lock = Lock()
+    flushes: int = 0
+    """The clock of TLB flushes (``tlbflush_clock``)."""
+    freed: tuple[tuple[int, int], ...] = ()
+    """Numbers of the rows PAGE_FREE that have been carried out, each with that clock then."""
     paused: tuple[int, ...] = ()
     """Domains, each as often as it was paused."""
     now_ns: int = 0
@@ -166,7 +234,7 @@ def put(items: tuple[_T, ...], i: int, item: _T) -> tuple[_T, ...]:
 
 def is_interrupted(pcpu: Pcpu) -> bool:
     """Tell whether a pCPU is in a handler, or on its way back into the guest."""
-    return pcpu.handling != NOBODY or pcpu.entering
+    return bool(pcpu.handling) or pcpu.entering
 
 
 def runs(pcpu: Pcpu) -> bool:
@@ -176,7 +244,9 @@ def runs(pcpu: Pcpu) -> bool:
 
 def mode_of(pcpu: Pcpu) -> str:
     """Return the mode that a pCPU counts as being in."""
-    return XEN if is_interrupted(pcpu) else mode_without_interrupt(pcpu)
+    if is_interrupted(pcpu) or pcpu.masked or pcpu.phase in INTERRUPTS_OFF:
+        return IRQOFF
+    return mode_without_interrupt(pcpu)
 
 
 def mode_without_interrupt(pcpu: Pcpu) -> str:
@@ -192,5 +262,5 @@ def dirty(host: Host, dom: int) -> tuple[int, ...]:
 
 
 def locks_of(host: Host, c: int) -> tuple[int, ...]:
-    """Return the p2ms whose locks a pCPU owns."""
-    return tuple(p for p, p2m in enumerate(host.p2ms) if p2m.lock.owner == c)
+    """Return the p2ms whose locks a pCPU has, as their writer."""
+    return tuple(p for p, p2m in enumerate(host.p2ms) if p2m.lock.writer == c)

@@ -1,60 +1,92 @@
-"""What a replay cost, charged to the domain and the cause of the writes behind it."""
+"""What a replay cost, charged to the domain and the cause of the writes behind it, and when."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from eptreplay.model.facts import SWITCH, VMENTER, Acked, Delivered, Entered, Executed, Stored
 from eptreplay.model.host import GUEST, Blame
 from eptreplay.model.log import Run
 from eptreplay.model.tables import MEASURES, Broadcast, Hold, Invept
 
+BUCKETS, LEAST_BUCKET_NS = 256, 1024
 
-def stolen(run: Run) -> Iterator[tuple[Blame, int]]:
+
+class Count(NamedTuple):
+    """Something that counts: when, for whom, in which measure, and how much."""
+
+    t_ns: int
+    blame: Blame
+    measure: str
+    amount: int
+
+
+def stolen(run: Run) -> Iterator[Count]:
     """Yield what invalidation takes from guests, and what it is charged to.
 
-    An interrupt of a guest counts from its delivery until the guest is entered again; elsewhere only INVEPTs before
-    entries and at switches count. Refills count wherever they fall.
+    An interrupt of a guest counts from its delivery until the guest is entered again, and is charged to the first call
+    of its handler; elsewhere only INVEPTs before entries and at switches count. Refills count wherever they fall.
     """
-    since: dict[int, tuple[int, Blame]] = {}
-    refill_ns = run.costs.refill_ns
-    for t, c, fact in run.log:
+    since: dict[int, tuple[int, Blame | None]] = {}
+    costs = run.setting.costs
+    for t, c, fact, _ in run.log:
+        blame: Blame | None = None
+        ns = 0
         match fact:
             case Delivered() if fact.mode == GUEST:
-                since[c] = t, fact.blame
-            case Acked(reenters=False) if c in since:  # its domain has been paused
+                since.setdefault(c, (t, fact.blame))
+            case Acked(last=True, reenters=False) if c in since:  # its domain has been paused
                 start, blame = since.pop(c)
-                yield blame, t - start
+                ns = t - start
             case Entered() if c in since:
                 start, blame = since.pop(c)
-                yield blame, t - start + (refill_ns if fact.refill else 0)
-            case Entered() if fact.refill:
-                yield fact.refill, refill_ns
+                ns = t - start + (costs.refill_ns if fact.refill else 0)
+            case Entered():
+                blame, ns = fact.refill, costs.refill_ns
             case Executed() if fact.where in {VMENTER, SWITCH} and c not in since:
-                yield fact.blame, run.costs.invept_ns
+                blame, ns = fact.blame, costs.invept_ns
             case _:
                 pass
+        if blame is not None:
+            yield Count(t, blame, "guest_stolen_ns", ns)
 
 
-def measure_table(
-    run: Run, holds: list[Hold], broadcasts: list[Broadcast], invepts: list[Invept]
-) -> dict[Blame, dict[str, int]]:
-    """Return what the other tables add up to, for each p2m's domain and cause with anything but zeros."""
-    table: defaultdict[Blame, dict[str, int]] = defaultdict(lambda: dict.fromkeys(MEASURES, 0))
+def counted(run: Run, holds: list[Hold], broadcasts: list[Broadcast], invepts: list[Invept]) -> Iterator[Count]:
+    """Yield all that counts, each where it counts."""
     for hold in holds:
-        table[hold.p2m[0], hold.cause]["holds"] += 1
-        table[hold.p2m[0], hold.cause]["hold_ns_total"] += hold.t_release_ns - hold.t_acquire_ns
-    for _, _, fact in run.log:
+        blame = hold.p2m[0], hold.cause
+        yield Count(hold.t_release_ns, blame, "holds", 1)
+        yield Count(hold.t_release_ns, blame, "hold_ns_total", hold.t_release_ns - hold.t_acquire_ns)
+    for t, _, fact, _ in run.log:
         if isinstance(fact, Stored):
-            table[fact.blame]["p2m_sets"] += fact.sets
-            table[fact.blame]["ept_stores"] += fact.stores
-            table[fact.blame]["syncs"] += fact.synced
+            yield Count(t, fact.blame, "p2m_sets", fact.sets)
+            yield Count(t, fact.blame, "ept_stores", fact.stores)
+            yield Count(t, fact.blame, "syncs", fact.synced)
     for broadcast in broadcasts:
-        table[broadcast.p2m[0], broadcast.cause]["broadcasts"] += 1
-        table[broadcast.p2m[0], broadcast.cause]["ipis"] += broadcast.targets
+        blame = broadcast.p2m[0], broadcast.cause
+        yield Count(broadcast.t_request_ns, blame, "broadcasts", 1)
+        yield Count(broadcast.t_locked_ns, blame, "ipis", broadcast.targets)
     for invept in invepts:
-        table[invept.dom, invept.cause]["invepts"] += 1
-    for blame, ns in stolen(run):
-        table[blame]["guest_stolen_ns"] += ns
+        yield Count(invept.t_ns, (invept.dom, invept.cause), "invepts", 1)
+    yield from stolen(run)
+
+
+def measure_table(counts: Iterable[Count]) -> dict[Blame, dict[str, int]]:
+    """Return what counts by p2m's domain and cause, where it is anything but zeros."""
+    table: defaultdict[Blame, dict[str, int]] = defaultdict(lambda: dict.fromkeys(MEASURES, 0))
+    for count in counts:
+        table[count.blame][count.measure] += count.amount
     return {blame: measures for blame, measures in table.items() if any(measures.values())}
+
+
+def timeline(run: Run, counts: Iterable[Count]) -> tuple[int, list[dict[str, int]]]:
+    """Return the width of the buckets, and what counts in each."""
+    width = LEAST_BUCKET_NS
+    while run.now_ns >= BUCKETS * width:
+        width *= 2
+    buckets = [dict.fromkeys(MEASURES, 0) for _ in range(run.now_ns // width + 1)]
+    for count in counts:
+        buckets[count.t_ns // width][count.measure] += count.amount
+    return width, buckets

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eptreplay.model.allocator import flushed, page_alloc, page_free
+from eptreplay.model.broadcast import request_other
 from eptreplay.model.facts import SWITCH, VMENTER, Entered, Outcome
 from eptreplay.model.holds import hold_begin, hold_end
 from eptreplay.model.host import IDLE, UNKNOWN, XEN, Host, Phase
+from eptreplay.model.lookups import lookup
 from eptreplay.model.rows import FIRST_NESTED_VIEW, Row
 from eptreplay.model.setting import Setting, is_carried_out
 from eptreplay.model.steps import (
@@ -31,7 +34,7 @@ def carry_out(setting: Setting, host: Host, c: int) -> Outcome:
     """Carry out the next row, which is due and waits for nothing."""
     pcpu = host.pcpus[c]
     row = setting.rows(c)[pcpu.carried]
-    host = host.with_pcpu(c, pcpu._replace(carried=pcpu.carried + 1))
+    host = host.with_pcpu(c, pcpu._replace(carried=pcpu.carried + 1, overdue=False, masked=False))
     act = ROWS.get(row.op)
     return act(setting, host, c, row) if act else Outcome(host)
 
@@ -43,6 +46,11 @@ def waits_for(setting: Setting, host: Host, row: Row) -> str | None:
     if is_vm_entry(setting, row) and row.dom in host.paused:
         return f"domain {row.dom}, which is paused"
     return None
+
+
+def fall_due(_setting: Setting, host: Host, c: int) -> Outcome:
+    """Let the next row be due, though it has to wait for another row, or for its domain."""
+    return Outcome(host.with_pcpu(c, host.pcpus[c]._replace(overdue=True)))
 
 
 # Rows that change the mode.
@@ -69,7 +77,9 @@ def switch_in(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
     Strategies that invalidate at VM entry look at the mark only if this is the nearest thing to one.
     """
     if row.dom is None:
-        return Outcome(in_mode(unload(host, c), c, XEN))
+        return Outcome(in_mode(flushed(unload(host, c), c), c, XEN))
+    if row.vcpu is None or host.pcpus[c].loaded != (row.dom, row.vcpu):
+        host = flushed(host, c)
     host = load(host, c, row.dom, row.vcpu)
     if setting.strategy.invalidates_at_entry:
         looks, where = is_vm_entry(setting, row), VMENTER
@@ -90,8 +100,14 @@ def entered(setting: Setting, host: Host, c: int) -> Outcome:
     return Outcome(host, (Entered(counts=row.op == "VMENTER", refill=refill),))
 
 
+def vmexit(_setting: Setting, host: Host, c: int, _row: Row) -> Outcome:
+    """VMEXIT: interrupts stay off until the handler of the exit turns them on."""
+    host = in_mode(host, c, XEN)
+    return Outcome(host.with_pcpu(c, host.pcpus[c]._replace(masked=True)))
+
+
 def in_xen(_setting: Setting, host: Host, c: int, _row: Row) -> Outcome:
-    """VMEXIT, SWITCH_OUT, WAKE. Switching to the idle vCPU is lazy: the state stays loaded."""
+    """SWITCH_OUT, WAKE. Switching to the idle vCPU is lazy: the state stays loaded."""
     return Outcome(in_mode(host, c, XEN))
 
 
@@ -106,9 +122,15 @@ def lost(_setting: Setting, host: Host, c: int, _row: Row) -> Outcome:
 
 
 def call(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
-    """CALL: of a nested p2m, or of another one; of none it does nothing."""
+    """CALL: of a nested p2m, or of another one; of none it is a call that has nothing to do with EPT.
+
+    Made-up calls of one pCPU are those for a VMCS (``vmx_clear_vmcs()``), which hosts with NPT do not have.
+    """
     if row.p2m is None:
-        return Outcome(host)
+        if setting.strategy.tables == "npt" and row.origin == "inferred" and row.target is not None:
+            return Outcome(host)
+        targets = range(len(host.pcpus)) if row.target is None else (setting.pcpus.index(row.target),)
+        return request_other(setting, host, c, tuple(targets))
     act = call_nested if row.p2m[1] >= FIRST_NESTED_VIEW else sync
     return act(setting, host, c, row)
 
@@ -128,7 +150,7 @@ def unpause_domain(_setting: Setting, host: Host, _c: int, row: Row) -> Outcome:
 
 ROWS: dict[str, Callable[[Setting, Host, int, Row], Outcome]] = {
     "VMENTER": vmenter,
-    "VMEXIT": in_xen,
+    "VMEXIT": vmexit,
     "SWITCH_IN": switch_in,
     "SWITCH_OUT": in_xen,
     "IDLE": idle,
@@ -140,7 +162,10 @@ ROWS: dict[str, Callable[[Setting, Host, int, Row], Outcome]] = {
     "GLOBAL_CHANGE": global_change,
     "FREE_TABLE": free_table,
     "POD_RECLAIM": pod_reclaim,
+    "LOOKUP": lookup,
     "CALL": call,
+    "PAGE_FREE": page_free,
+    "PAGE_ALLOC": page_alloc,
     "HOLD_END": hold_end,
     "PAUSE": pause_domain,
     "UNPAUSE": unpause_domain,

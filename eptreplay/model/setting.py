@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from eptreplay.model.ept import UNKNOWN_ROOT, Table
 from eptreplay.model.host import Host, P2m, Pcpu
-from eptreplay.model.rows import HOST_VIEW, Recording, Row
+from eptreplay.model.rows import HOST_VIEW, Costs, Recording, Row
 from eptreplay.strategies import Strategy
 
 
@@ -15,10 +15,24 @@ class Setting(NamedTuple):
 
     recording: Recording
     strategy: Strategy
+    costs: Costs
+    lock: str
+    """Policy of the p2m locks, a name of ``eptreplay.model.locks.POLICIES``."""
+    seed: int
     pcpus: tuple[int, ...]
     p2ms: tuple[tuple[int, int], ...]
     position: dict[tuple[int, int], int]
     """Of each p2m in ``p2ms``."""
+
+    @property
+    def online(self) -> int:
+        """How many pCPUs there are, recorded or not."""
+        return max(len(self.pcpus), self.costs.pcpus)
+
+    @property
+    def lockless(self) -> bool:
+        """Whether pCPUs call others without a lock."""
+        return self.strategy.call_lock == "lockless"
 
     def rows(self, c: int) -> tuple[Row, ...]:
         """Return the program of a pCPU."""
@@ -37,12 +51,27 @@ class Setting(NamedTuple):
         """Return the row that a pCPU has carried out last; there must be one."""
         return self.rows(c)[host.pcpus[c].carried - 1]
 
+    def last_number(self, host: Host, c: int) -> int:
+        """Return the number of that row in the workload."""
+        return self.recording.programs[self.pcpus[c]][0] + host.pcpus[c].carried - 1
 
-def new_setting(recording: Recording, strategy: Strategy) -> Setting:
+    def vcpus(self, dom: int) -> int | None:
+        """Return how many vCPUs of a domain are ever switched to; None if some switch does not say to which."""
+        switches = {
+            row.vcpu
+            for _, rows in self.recording.programs.values()
+            for row in rows
+            if row.op == "SWITCH_IN" and row.dom == dom
+        }
+        return None if None in switches else len(switches)
+
+
+def new_setting(recording: Recording, strategy: Strategy, costs: Costs, lock: str, seed: int) -> Setting:
     """Return what stays the same: the p2ms are those that rows name, and the host p2m of every domain."""
     named = {row.p2m for _, rows in recording.programs.values() for row in rows if row.p2m is not None}
     p2ms = tuple(sorted(named | {(dom, HOST_VIEW) for dom in recording.domains}))
-    return Setting(recording, strategy, tuple(sorted(recording.programs)), p2ms, {p2m: p for p, p2m in enumerate(p2ms)})
+    pcpus = tuple(sorted(recording.programs))
+    return Setting(recording, strategy, costs, lock, seed, pcpus, p2ms, {p2m: p for p, p2m in enumerate(p2ms)})
 
 
 def new_host(setting: Setting) -> Host:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from eptreplay.model.facts import VMENTER, Executed
-from eptreplay.model.host import GUEST, NOBODY, Blame, Host, Lock, Owed, Phase, mode_of, put
+from eptreplay.model.host import GUEST, Blame, Host, Owed, Phase, mode_of, put
 from eptreplay.model.rows import FIRST_NESTED_VIEW, HOST_VIEW
 from eptreplay.model.setting import Setting
 from eptreplay.strategies import DEFER, MARK, NOW
@@ -21,19 +21,6 @@ def in_phase(host: Host, c: int, phase: Phase) -> Host:
 def in_mode(host: Host, c: int, mode: str) -> Host:
     """Let a pCPU be in another mode."""
     return host.with_pcpu(c, host.pcpus[c]._replace(mode=mode))
-
-
-# Locks: the write side of a p2m lock, and call_lock (``on_selected_cpus()``).
-
-
-def queue_for(lock: Lock, c: int) -> Lock:
-    """Ask for a lock: own it if it is free, else wait behind all others."""
-    return Lock(c) if lock.owner == NOBODY else lock._replace(queue=(*lock.queue, c))
-
-
-def hand_on(lock: Lock) -> Lock:
-    """Release a lock: the first in the queue owns it at once."""
-    return Lock(lock.queue[0], lock.queue[1:]) if lock.queue else Lock()
 
 
 # The dirty mask.

@@ -9,7 +9,7 @@ from eptreplay.model.broadcast import request
 from eptreplay.model.decisions import about_sync_point, decide
 from eptreplay.model.facts import Outcome
 from eptreplay.model.holds import held
-from eptreplay.model.host import NO_CALL, Call, Host
+from eptreplay.model.host import NO_CALL, Call, Host, Kind
 from eptreplay.model.rows import HOST_VIEW, Row
 from eptreplay.model.setting import Setting
 from eptreplay.model.steps import owe_nothing
@@ -46,7 +46,7 @@ def at_sync_point(setting: Setting, host: Host, c: int, row: Row, what: int) -> 
     question = about_sync_point(row, what, wanted=is_wanted(setting, what))
     if decide(setting, host, c, p, question) != NOW:
         return host, NO_CALL
-    return owe_nothing(host, p), Call(p, p2m.hold, p2m.owed.cause)
+    return owe_nothing(host, p), Call(Kind.SYNC, p, p2m.hold, p2m.owed.cause)
 
 
 def is_wanted(setting: Setting, what: int) -> bool:
@@ -68,7 +68,7 @@ def call_nested(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
     if row.p2m is None:
         return Outcome(host)
     host_p2m = host.p2ms[setting.position[row.p2m[0], HOST_VIEW]]
-    if host_p2m.lock.owner != c or not host_p2m.synced:
+    if host_p2m.lock.writer != c or not host_p2m.synced:
         return Outcome(host)
-    call = Call(setting.position[row.p2m], host_p2m.hold, row.cause, only_kicks=True)
+    call = Call(Kind.NESTED, setting.position[row.p2m], host_p2m.hold, row.cause)
     return request(setting, host, c, call)

@@ -73,11 +73,28 @@ class Invept(NamedTuple):
     cause: str
 
 
+class Lookups(NamedTuple):
+    """A row LOOKUP that has ended: its lookups, from when it was carried out."""
+
+    row: int
+    pcpu: int
+    p2m: tuple[int, int]
+    count: int  # type: ignore[assignment]  # tuple.count() is no use here
+    t_ns: int
+    wait_ns_total: int
+    wait_ns_max: int
+    elapsed_ns: int
+
+
 class Result(NamedTuple):
-    """Everything that a replay says; pCPUs by their numbers.
+    """Everything that a replay says; pCPUs, and rows of the workload, by their numbers.
 
     ``holds`` by number, ``broadcasts`` by request, ``acks`` by broadcast and pCPU, ``invepts`` by time and pCPU.
-    ``modes``: ns by pCPU and mode. ``tables`` and ``marks``: of each p2m at the end; a table is its root, and
+    ``lookups`` by row; ``read_waits``, of each single one, by length. ``modes``: ns by pCPU and mode; ``spans``: pCPU,
+    mode, begin and end, by pCPU and begin. ``timeline``: measures in buckets of ``bucket_ns``. ``watchdog``: when it
+    fires first, on which pCPU, and the row with which the stall began. ``edge_waits``: rows that waited for another,
+    and how long. ``carried_ns``: when each row was carried out. ``row_costs``: what is to be taken from the gap before
+    each row, of a replay as recorded. ``tables`` and ``marks``: of each p2m at the end; a table is its root, and
     ``eptreplay.model.ept.look_up`` finds an entry in it.
     """
 
@@ -95,3 +112,20 @@ class Result(NamedTuple):
     ipis_received: dict[int, int]
     tables: dict[tuple[int, int], Table]
     marks: dict[tuple[int, int], frozenset[int]]
+    lookups: list[Lookups]
+    read_waits: list[int]
+    spans: list[tuple[int, str, int, int]]
+    timeline: list[dict[str, int]]
+    bucket_ns: int
+    icr_writes: int
+    other_calls: int
+    other_ipis: int
+    alloc_flushes: int
+    call_wait_ns: int
+    call_held_ns: int
+    held_ns: dict[tuple[int, int], int]
+    stall_ns_max: int
+    watchdog: tuple[int, int, int] | None
+    edge_waits: dict[int, tuple[int, int]]
+    row_costs: dict[int, int]
+    carried_ns: dict[int, int]

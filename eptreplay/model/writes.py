@@ -31,7 +31,7 @@ from eptreplay.model.ept import (
 )
 from eptreplay.model.facts import Outcome, Stored
 from eptreplay.model.holds import held
-from eptreplay.model.host import NO_CALL, Call, Host, Phase
+from eptreplay.model.host import NO_CALL, Call, Host, Kind, Phase
 from eptreplay.model.logdirty import switch_range
 from eptreplay.model.recalc import Rules, change_range, mark_entries, resolve
 from eptreplay.model.rows import Row
@@ -94,7 +94,7 @@ def global_change(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
 
 def sync(setting: Setting, host: Host, c: int, row: Row) -> Outcome:
     """CALL of a host or alternate p2m: ``ept_sync_domain()`` by itself, as where PML switches A/D bits on."""
-    if row.p2m is None or host.p2ms[setting.position[row.p2m]].lock.owner != c:
+    if row.p2m is None or host.p2ms[setting.position[row.p2m]].lock.writer != c:
         return Outcome(host)
     p = setting.position[row.p2m]
     decision = decide(setting, host, c, p, about_global_change(setting, row))
@@ -126,7 +126,7 @@ def carry_through(setting: Setting, host: Host, p: int, row: Row, decision: int)
     if decision == DEFER:
         return owe(host, p, row.cause), NO_CALL
     if decision == NOW:
-        return owe_nothing(host, p), Call(p, host.p2ms[p].hold, row.cause)
+        return owe_nothing(host, p), Call(Kind.SYNC, p, host.p2ms[p].hold, row.cause)
     return host, NO_CALL
 
 

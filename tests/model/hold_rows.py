@@ -87,6 +87,14 @@ class HoldRows(Recorder):
         order, cause = self.choose((0, 9)), self.choose(("decrease", "pod_reclaim", row.cause))
         self.add(number, row._replace(gfn=self.choose(FRAMES) >> order << order, order=order, cause=cause))
 
+    def lookup(self, number: int) -> None:
+        """Add lookups, of a p2m that is held already, or of one behind all of those."""
+        pcpu = self.pcpus[number]
+        held = [p2m for p2m, _ in pcpu.holds]
+        p2m = self.choose([p2m for p2m in LIKELY if p2m in held or not held or p2m > max(held)])
+        row = Row("LOOKUP", 0, p2m=p2m, count=self.choose((1, 1, 2, 3, 6)), preemptible=self.choose((False, True)))
+        self.add(number, row, None if held else self.any_edge())
+
     def call(self, number: int) -> None:
         """Add the call of a nested p2m, mostly of the domain whose host p2m is held; or a sync of what is held."""
         row = self.in_hold(number, "CALL")._replace(new_type=None)

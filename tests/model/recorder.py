@@ -61,6 +61,10 @@ class Recorder:
         self.order: list[Place] = []
         """All rows, as they were recorded."""
         self.edges: dict[Place, Place] = {}
+        self.frees: list[Place] = []
+        """Rows PAGE_FREE."""
+        self.freed_by: dict[Place, Place] = {}
+        """Of rows PAGE_ALLOC."""
         self.left: dict[tuple[int, int], Place] = {}
         """Where each vCPU that does not run was seen last."""
 
@@ -109,6 +113,9 @@ class Recorder:
         for (number, i), (other, j) in self.edges.items():
             rows = self.pcpus[number].rows
             rows[i] = rows[i]._replace(edge=first[other] + j)
+        for (number, i), (other, j) in self.freed_by.items():
+            rows = self.pcpus[number].rows
+            rows[i] = rows[i]._replace(freed_by=first[other] + j)
         created = [self.features.created and self.choose((False, True)) for _ in GUESTS]
         domains = {PV: Domain(PV, has_guest_mode=False, created=False)}
         domains |= {

@@ -16,22 +16,41 @@ from eptreplay.strategies.registry import STRATEGIES
 COSTS = Costs(
     cores_per_socket=2,
     threads_per_core=2,
+    pcpus=0,
+    apic="x2apic-physical",
+    shorthand=0,
     acquire_ns=1,
+    read_ns=1,
     handoff_ns=(2, 20, 200),
+    poll_ns=0,
+    weight=(1, 1, 1),
     set_ns=10,
     store_ns=1,
+    lookup_ns=15,
     setup_ns=5,
+    enqueue_ns=0,
     icr_ns=3,
+    busy_ns=0,
     deliver_ns=(4, 40, 400),
     ack_ns=(6, 60, 600),
+    handler_ns=50,
+    call_ns=0,
     exit_ns=70,
     entry_ns=80,
-    handler_ns=50,
+    irqoff_ns=0,
     wake_ns=90,
+    wake_deep_ns=90,
+    deep_after_ns=0,
+    flush_ns=35,
+    unexplained_ns=0,
     invept_ns=30,
     refill_ns=25,
+    timeout_ns=0,
 )
-FREE = Costs(2, 2, 0, (0, 0, 0), 0, 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
+"""What tests of one rule do not ask about is 0 or makes no difference; they set it by ``_replace``."""
+FREE = COSTS._replace(
+    **{name: (0, 0, 0) if isinstance(n, tuple) else 0 for name, n in COSTS._asdict().items() if name.endswith("_ns")}  # type: ignore[arg-type]
+)
 
 EAGER, VMENTER, DEFERRED, NEVER = (STRATEGIES[name] for name in ("eager", "vmenter", "deferred", "never"))
 
@@ -57,9 +76,11 @@ def run(
     costs: Costs = COSTS,
     *,
     has_vm_entries: bool = True,
+    lock: str = "queue",
+    seed: int = 0,
 ) -> Result:
     """Replay programs."""
-    return replay(recording(programs, has_vm_entries=has_vm_entries), strategy, costs)
+    return replay(recording(programs, has_vm_entries=has_vm_entries), strategy, costs, lock, seed)
 
 
 def switch_in(gap_ns: int, dom: int = ONE, vcpu: int = 0, edge: int | None = None) -> Row:

@@ -46,7 +46,7 @@ def test_a_broadcast_to_nobody_takes_the_call_lock_and_counts() -> None:
             slowest_pcpu=None,
         )
     ]
-    assert result.modes[0] == {"guest": 0, "xen": 0, "spin": 2, "idle": 0, "unknown": 110}
+    assert result.modes[0] == {"guest": 0, "xen": 0, "irqoff": 0, "spin": 2, "idle": 0, "unknown": 110}
 
 
 def test_interrupts_are_sent_one_after_the_other_and_the_last_acknowledgement_counts() -> None:
@@ -56,7 +56,8 @@ def test_interrupts_are_sent_one_after_the_other_and_the_last_acknowledgement_co
     result = run({**programs, 0: one_write(100)}, VMENTER)
     assert result.acks == [(0, 1, "xen", 124, 180), (0, 3, "xen", 163, 273), (0, 5, "xen", 526, 1176)]
     assert result.broadcasts[0][6:] == (111, 112, 126, 1176, 3, 5)
-    assert result.modes[0]["spin"] == 1 + 1065
+    # It spins for either lock for 1, and from the last write on; interrupts are off while it sends.
+    assert (result.modes[0]["spin"], result.modes[0]["irqoff"]) == (1 + 1 + 1050, 14)
     assert result.ipis_received == {0: 0, 1: 1, 3: 1, 5: 1}
 
 
@@ -148,7 +149,7 @@ def test_a_sender_whose_state_was_unloaded_since_the_request_invalidates_all_the
 )
 def test_kick_running_interrupts_those_in_guest_mode_alone(rows: list[Row], kicked: bool) -> None:  # noqa: FBT001
     programs = {0: one_write(100), 1: [switch_in(0), *rows]}
-    ended = {1: [*programs[1], Row("CALL", 900), *([end(0, 2, P2M_TWO)] if rows and rows[-1].hold else [])]}
+    ended = {1: [*programs[1], Row("WAIT", 900), *([end(0, 2, P2M_TWO)] if rows and rows[-1].hold else [])]}
     result = run({**programs, **ended}, RUNNING)
     assert [ack.pcpu for ack in result.acks] == [1] * kicked
 

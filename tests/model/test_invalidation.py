@@ -27,7 +27,7 @@ from tests.model.small import (
 
 MARKS = Strategy(name="marks", decide=lambda _: MARK)
 MARKS_SWITCH = Strategy(name="marks, and looks at switches", ipi="invept", decide=lambda _: MARK)
-AFTER = Row("CALL", 1000)
+AFTER = Row("WAIT", 1000)
 
 
 @pytest.mark.parametrize("strategy", [VMENTER, DEFERRED, MARKS], ids=lambda x: x.name)
@@ -35,7 +35,7 @@ def test_a_marked_pcpu_invalidates_before_the_entry(strategy: Strategy) -> None:
     result = run({0: one_write(0), 1: [vmenter(500), AFTER]}, strategy)
     assert result.invepts == [Invept(1, 500, ONE, "vmenter", "grant")]
     assert result.drift_ns[1] == 30 + 25
-    assert result.modes[1] == {"guest": 1025, "xen": 0, "spin": 0, "idle": 0, "unknown": 530}
+    assert result.modes[1] == {"guest": 1025, "xen": 0, "irqoff": 30, "spin": 0, "idle": 0, "unknown": 500}
     assert result.measures[ONE, "grant"]["guest_stolen_ns"] == 55
     assert result.marks[P2M] == {0}
     assert (result.vmenters, result.vmenter_invepts) == (1, 1)
@@ -129,7 +129,7 @@ def test_where_no_entries_were_recorded_a_switch_to_a_guest_is_one() -> None:
 def test_where_no_entries_were_recorded_a_guest_goes_on_in_guest_behind_its_holds() -> None:
     # 501 acquired, 511 set, 511 released, broadcast done at 512; the vCPU's own pCPU invalidates at its next entry.
     result = run({1: [switch_in(400), *one_write(100), AFTER]}, DEFERRED, has_vm_entries=False)
-    assert result.modes[1] == {"guest": 100 + 10 + 1000, "xen": 0, "spin": 2, "idle": 0, "unknown": 400}
+    assert result.modes[1] == {"guest": 100 + 10 + 1000, "xen": 0, "irqoff": 0, "spin": 2, "idle": 0, "unknown": 400}
     assert result.marks[P2M] == {1}
 
 
@@ -143,7 +143,7 @@ def test_a_refill_is_paid_at_the_next_entry_and_once() -> None:
 
 
 def test_a_refill_is_charged_to_what_made_translations_cold_whichever_guest_pays() -> None:
-    rows = [switch_in(0), Row("CALL", 200), switch_in(300, TWO), vmenter(50, TWO)]
+    rows = [switch_in(0), Row("WAIT", 200), switch_in(300, TWO), vmenter(50, TWO)]
     result = run({0: one_write(100), 1: rows}, EAGER)
     assert result.measures[ONE, "grant"]["guest_stolen_ns"] == 25
     assert {dom for dom, _ in result.measures} == {ONE}
@@ -171,8 +171,8 @@ def test_an_interrupted_guest_loses_all_the_time_from_delivery_to_reentry_and_th
 @pytest.mark.parametrize(("edge_ns", "carried_out"), [(200, 379), (360, 379), (379, 379), (400, 400)])
 def test_a_guest_that_waits_for_an_edge_is_refilled_before_it_goes_on(edge_ns: int, carried_out: int) -> None:
     # It has waited since 60, is interrupted from 124 to 354, and loses 25 then.
-    rows = [switch_in(0), vmenter(50), Row("CALL", 10, edge=200)]
-    result = run({0: one_write(100), 1: rows, 2: [Row("CALL", edge_ns)]}, VMENTER)
+    rows = [switch_in(0), vmenter(50), Row("WAIT", 10, edge=200)]
+    result = run({0: one_write(100), 1: rows, 2: [Row("WAIT", edge_ns)]}, VMENTER)
     assert result.drift_ns[1] == carried_out - 60
 
 

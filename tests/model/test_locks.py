@@ -117,7 +117,7 @@ def test_p2ms_have_locks_of_their_own_even_those_of_one_domain() -> None:
 
 def test_mode_before_the_request_comes_back_with_the_lock() -> None:
     result = run({0: [vmenter(10, TWO), begin(10), end(30), Row("IDLE", 0), begin(0), end(4), Row("WAKE", 0)]})
-    assert result.modes[0] == {"guest": 40, "xen": 0, "spin": 2, "idle": 4, "unknown": 10}
+    assert result.modes[0] == {"guest": 40, "xen": 0, "irqoff": 0, "spin": 2, "idle": 4, "unknown": 10}
 
 
 @pytest.mark.parametrize("op", ["SET", "HOLD_END"])

@@ -27,8 +27,8 @@ from tests.model.small import DEFERRED, ONE, PV, TWO, one_write, run, switch_in,
     ids=str,
 )
 def test_the_mode_after_a_row(row: Row, has_vm_entries: bool, mode: str) -> None:  # noqa: FBT001
-    result = run({0: [row, Row("CALL", 1000)]}, has_vm_entries=has_vm_entries)
-    expected = dict.fromkeys(("guest", "xen", "spin", "idle", "unknown"), 0)
+    result = run({0: [row, Row("WAIT", 1000)]}, has_vm_entries=has_vm_entries)
+    expected = dict.fromkeys(("guest", "xen", "irqoff", "spin", "idle", "unknown"), 0)
     expected["unknown"] = 10
     expected[mode] += 1000
     assert result.modes[0] == expected

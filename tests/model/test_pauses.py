@@ -22,7 +22,7 @@ from tests.model.small import (
     write,
 )
 
-AFTER = Row("CALL", 1000)
+AFTER = Row("WAIT", 1000)
 MARKS = Strategy(name="marks", decide=lambda _: MARK)
 RUNNING = Strategy(name="running", broadcast="sync", kick="running")
 
@@ -35,7 +35,7 @@ def pauses(t_ns: int, lasts_ns: int, dom: int | None = ONE) -> list[Row]:
 def test_entries_of_a_paused_domain_wait() -> None:
     result = run({0: pauses(100, 400), 1: [vmenter(200), AFTER]})
     assert result.drift_ns[1] == 300
-    assert result.modes[1] == {"guest": 1000, "xen": 0, "spin": 0, "idle": 0, "unknown": 500}
+    assert result.modes[1] == {"guest": 1000, "xen": 0, "irqoff": 0, "spin": 0, "idle": 0, "unknown": 500}
 
 
 def test_who_waits_for_an_entry_answers_interrupts() -> None:
@@ -49,7 +49,7 @@ def test_a_guest_is_stopped_and_what_it_had_left_to_do_waits() -> None:
     # In guest from 50 to 100, stopped until 500, entering until 580, and then for the remaining 950.
     result = run({0: pauses(100, 400), 1: [vmenter(50), AFTER]})
     assert (result.simulated_ns, result.drift_ns[1], result.vmenters) == (1530, 480, 2)
-    assert result.modes[1] == {"guest": 1000, "xen": 480, "spin": 0, "idle": 0, "unknown": 50}
+    assert result.modes[1] == {"guest": 1000, "xen": 400, "irqoff": 80, "spin": 0, "idle": 0, "unknown": 50}
     assert result.measures == {}
 
 
@@ -177,7 +177,7 @@ def test_who_gets_its_lock_while_its_domain_is_paused_is_stopped_in_guest() -> N
     }
     result = run(programs, has_vm_entries=False)
     assert result.holds[0][4:8] == (50, 221, 587, 587)
-    assert result.modes[1] == {"guest": 57, "xen": 500 + 80 - 221, "spin": 171, "idle": 0, "unknown": 0}
+    assert result.modes[1] == {"guest": 57, "xen": 500 - 221, "irqoff": 80, "spin": 171, "idle": 0, "unknown": 0}
 
 
 def test_a_pause_changes_no_mark_and_no_mask() -> None:

@@ -73,7 +73,7 @@ def test_the_row_ends_when_the_lock_has_been_acquired() -> None:
 
 
 def test_the_lock_is_kept_behind_the_last_write_and_if_something_else_comes_next() -> None:
-    rows = drain(write(0), Row("LOOKUP", 0), write(0))
+    rows = drain(write(0), Row("WAIT", 0), write(0))
     assert [h[0] for h in times(rows)] == [1]
 
 

@@ -14,15 +14,15 @@ def times(programs: dict[int, list[Row]]) -> dict[int, tuple[int, int, int]]:
 
 
 def test_each_row_is_due_one_gap_after_the_end_of_the_one_before() -> None:
-    programs = {0: [Row("WAKE", 100), begin(7), Row("LOOKUP", 5), end(20)]}
+    programs = {0: [Row("WAKE", 100), begin(7), Row("WAIT", 5), end(20)]}
     assert times(programs) == {1: (107, 108, 133)}
     assert run(programs).drift_ns == {0: 1}
 
 
 def test_an_unknown_operation_takes_no_time_and_changes_nothing() -> None:
-    result = run({0: [Row("LOGDIRTY_CLEAN", 10), Row("CALL", 5)]})
+    result = run({0: [Row("LOGDIRTY_CLEAN", 10), Row("WAIT", 5)]})
     assert (result.simulated_ns, result.drift_ns, result.measures) == (15, {0: 0}, {})
-    assert result.modes[0] == {"guest": 0, "xen": 0, "spin": 0, "idle": 0, "unknown": 15}
+    assert result.modes[0] == {"guest": 0, "xen": 0, "irqoff": 0, "spin": 0, "idle": 0, "unknown": 15}
 
 
 @pytest.mark.parametrize("op", ["IDLE", "LOST"])
@@ -68,7 +68,7 @@ def test_a_pcpu_that_waits_for_an_edge_keeps_its_mode_and_answers_interrupts() -
     result = run({0: one_write(100), 1: waiting, 2: [Row("WAKE", 0), Row("WAKE", 500)]})
     assert result.acks == [(0, 1, "xen", 124, 180)]
     assert result.drift_ns[1] == 490
-    assert result.modes[1] == {"guest": 0, "xen": 500, "spin": 0, "idle": 0, "unknown": 0}
+    assert result.modes[1] == {"guest": 0, "xen": 450, "irqoff": 50, "spin": 0, "idle": 0, "unknown": 0}
 
 
 def test_a_row_whose_edge_comes_during_a_handler_is_carried_out_behind_it() -> None:
@@ -144,7 +144,7 @@ def test_after_its_last_row_a_pcpu_stays_as_it_is_and_answers_interrupts() -> No
     result = run({0: one_write(100), 1: [switch_in(0), vmenter(10)]}, VMENTER)
     assert result.acks == [(0, 1, "guest", 124, 250)]
     assert (result.simulated_ns, result.drift_ns) == (354, {0: 150, 1: 0})
-    assert result.modes[1] == {"guest": 114, "xen": 240, "spin": 0, "idle": 0, "unknown": 0}
+    assert result.modes[1] == {"guest": 114, "xen": 10, "irqoff": 230, "spin": 0, "idle": 0, "unknown": 0}
 
 
 def test_a_recording_may_be_empty() -> None:

@@ -235,7 +235,40 @@ def without_slowest(result: Result) -> Result:
     return result._replace(broadcasts=[x._replace(slowest_pcpu=None) for x in result.broadcasts])
 
 
-ONE_CORE = Costs(1, 8, 11, (23, 0, 0), 31, 37, 47, 0, (53, 0, 0), (61, 0, 0), 73, 83, 97, 103, 109, 127)
+ONE_CORE = Costs(
+    cores_per_socket=1,
+    threads_per_core=64,
+    pcpus=0,
+    apic="x2apic-physical",
+    shorthand=0,
+    acquire_ns=11,
+    read_ns=13,
+    handoff_ns=(23, 0, 0),
+    poll_ns=17,
+    weight=(1, 1, 1),
+    set_ns=31,
+    store_ns=37,
+    lookup_ns=41,
+    setup_ns=47,
+    enqueue_ns=43,
+    icr_ns=0,
+    busy_ns=0,
+    deliver_ns=(53, 0, 0),
+    ack_ns=(61, 0, 0),
+    handler_ns=97,
+    call_ns=101,
+    exit_ns=73,
+    entry_ns=83,
+    irqoff_ns=59,
+    wake_ns=103,
+    wake_deep_ns=131,
+    deep_after_ns=1009,
+    flush_ns=113,
+    unexplained_ns=29,
+    invept_ns=109,
+    refill_ns=127,
+    timeout_ns=2003,
+)
 """All pCPUs are alike: one core, and interrupts are sent to all at once."""
 COMMUTE = frozenset({deliver, acknowledge, reentered})
 """Steps that concern nobody but their pCPU, and the sender once all have been taken."""

@@ -23,7 +23,7 @@ from tests.model.small import (
 )
 
 SWITCH_OUT = Row("SWITCH_OUT", 10, ONE, 0)
-AFTER = Row("CALL", 1000)
+AFTER = Row("WAIT", 1000)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ AFTER = Row("CALL", 1000)
         ([AFTER], "xen", 180, 50),
         ([Row("VMEXIT", 50), AFTER], "xen", 180, 50),
         ([SWITCH_OUT, Row("IDLE", 10), Row("WAKE", 1000)], "idle", 270, 0),
-        ([begin(123, 2, P2M_TWO), Row("CALL", 876), end(0, 2, P2M_TWO)], "spin", 180, 50 + 1),
+        ([begin(123, 2, P2M_TWO), Row("WAIT", 876), end(0, 2, P2M_TWO)], "spin", 180, 50 + 1),
     ],
     ids=["guest", "xen", "xen again", "idle", "spin"],
 )
@@ -60,10 +60,10 @@ def test_what_an_interrupt_that_invalidates_costs(rows: list[Row], mode: str, ac
     assert result.drift_ns[1] == drift
 
 
-def test_a_handler_counts_as_xen_from_the_delivery_to_the_reentry() -> None:
+def test_interrupts_count_as_off_from_the_delivery_to_the_reentry() -> None:
     result = run({0: one_write(100), 1: [switch_in(0), vmenter(50), AFTER]}, VMENTER)
     # 50 in xen before, and 124 to 354 for the interrupt.
-    assert result.modes[1] == {"guest": 1025, "xen": 280, "spin": 0, "idle": 0, "unknown": 0}
+    assert result.modes[1] == {"guest": 1025, "xen": 50, "irqoff": 230, "spin": 0, "idle": 0, "unknown": 0}
 
 
 def test_idling_ends_when_it_would_have_but_not_before_the_handler() -> None:
@@ -78,12 +78,12 @@ def test_idling_ends_when_it_would_have_but_not_before_the_handler() -> None:
 
 def test_idling_counts_as_such_again_behind_the_handler() -> None:
     result = run({0: one_write(100), 1: [switch_in(0), Row("IDLE", 50), Row("WAKE", 250)]}, VMENTER)
-    assert result.modes[1] == {"guest": 0, "xen": 190, "spin": 0, "idle": 110, "unknown": 0}
+    assert result.modes[1] == {"guest": 0, "xen": 50, "irqoff": 140, "spin": 0, "idle": 110, "unknown": 0}
     assert sum(result.modes[1].values()) == result.simulated_ns == 300
 
 
 def test_idling_is_not_delayed_either_where_other_rows_are_carried_out_in_it() -> None:
-    idle = [switch_in(0), Row("IDLE", 50), Row("CALL", 10), Row("WAKE", 240)]
+    idle = [switch_in(0), Row("IDLE", 50), Row("WAIT", 10), Row("WAKE", 240)]
     assert run({0: one_write(100), 1: idle}, VMENTER).drift_ns[1] == 0
 
 
@@ -101,7 +101,7 @@ def test_an_interrupt_meets_a_pcpu_that_has_lost_its_records_since() -> None:
     result = run({0: one_write(100), 1: [switch_in(0), Row("LOST", 120), Row("WAKE", 100)]}, VMENTER)
     assert result.acks == [(0, 1, "unknown", 124, 180)]
     assert result.drift_ns[1] == 0
-    assert result.modes[1] == {"guest": 0, "xen": 170, "spin": 0, "idle": 0, "unknown": 50}
+    assert result.modes[1] == {"guest": 0, "xen": 120, "irqoff": 50, "spin": 0, "idle": 0, "unknown": 50}
 
 
 def test_an_interrupt_waits_for_the_end_of_the_invept_before_an_entry_and_then_meets_the_guest() -> None:

@@ -168,7 +168,7 @@ def test_a_guest_that_is_interrupted_by_the_call_looks_at_its_mark() -> None:
         [begin(100), write(0), call(0, (TWO, 256)), end(0)],
         [begin(100, 1, VIEW), write(0, 1, VIEW), call(0), end(0, 1, VIEW)],
         [begin(100, 1, NESTED), write(0, 1, NESTED), call(0), end(0, 1, NESTED)],
-        [begin(100), write(0), call(0, VIEW), Row("CALL", 0), end(0)],
+        [begin(100), write(0), call(0, VIEW), Row("WAIT", 0), end(0)],
     ],
     ids=[
         "no sync",

@@ -121,7 +121,7 @@ def test_what_is_deferred_behind_now_is_a_new_debt() -> None:
 
 
 def test_a_nested_release_pays_no_debt() -> None:
-    rows = [begin(100), begin(0), write(0), end(0), Row("CALL", 50), end(0)]
+    rows = [begin(100), begin(0), write(0), end(0), Row("WAIT", 50), end(0)]
     result = run({0: rows}, DEFERRED)
     assert [b.t_request_ns for b in result.broadcasts] == [161]
 

@@ -3,14 +3,17 @@
 A recording is made up in its own order of time. So an edge can lead from an earlier row to a later one, and whatever
 replay makes of the times, the row that was recorded first among those to come can always be carried out:
 
-- no row within a hold has an edge; locks are nested in ascending order (a PML drain, which releases its lock in
-  between, lies in no other hold and holds no other lock then);
-- who pauses a domain is not in guest, and waits for nothing until it has called UNPAUSE.
+- no row within a hold has an edge; locks are nested in ascending order, those of lookups too (a PML drain, which
+  releases its lock in between, lies in no other hold and holds no other lock then);
+- who pauses a domain is not in guest, and waits for no p2m lock and no row until it has called UNPAUSE. (Who has the
+  call lock, or the flush lock, waits for nothing but handlers.)
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -22,16 +25,19 @@ from tests.model.recorder import ALL, GUESTS, PV, Features, Pcpu
 
 __all__ = [
     "ALL",
+    "APICS",
     "DECIDES",
     "FRAMES",
     "FREE_MACHINES",
     "GUESTS",
+    "LOCKS",
     "MACHINES",
     "MADE",
     "NESTED",
     "P2MS",
     "PCPUS",
     "PV",
+    "SEEDS",
     "STRATEGIES_TO_TRY",
     "VCPUS",
     "Features",
@@ -49,9 +55,9 @@ __all__ = [
 ]
 
 VCPUS = range(3)
-NO_EFFECT = ("CALL", "LOOKUP", "PAGE_FREE", "PAGE_ALLOC", "LOGDIRTY_CLEAN", "PML_DRAIN", "WAIT")
-PCPUS = range(8)
-"""With two cores to a socket and two threads to a core, two sockets."""
+NO_EFFECT = ("LOGDIRTY_CLEAN", "PML_DRAIN", "WAIT")
+PCPUS = (*range(8), 17, 21)
+"""With two cores to a socket and two threads to a core, four sockets, and two clusters of APICs."""
 
 
 class Maker(HoldRows):
@@ -66,10 +72,11 @@ class Maker(HoldRows):
         """Return the names of the methods below that make sense now, as often as they are likely."""
         if pcpu.holds:
             others = ["unknown_write", "misconfig", "global_change", "free_table", "pod_reclaim", "call", "nothing"]
+            others += ["lookup", "other_call", "page_free", "page_alloc"]
             return ["write"] * 6 + ["end"] * 5 + others + ["begin"] * self.features.nested
         if pcpu.pausing is not None:
-            return ["unpause", "nothing", "leave"]
-        things = ["begin"] * 4 + ["nothing", "lose"]
+            return ["unpause", "nothing", "leave", "other_call", "page_free", "page_alloc"]
+        things = ["begin"] * 4 + ["lookup"] * 2 + ["nothing", "lose", "other_call", "page_free", "page_alloc"]
         things += ["pause"] * (self.features.pauses and not pcpu.guest)
         if pcpu.guest:
             return [*things, "leave", "leave"]
@@ -84,8 +91,28 @@ class Maker(HoldRows):
 
     def nothing(self, number: int) -> None:
         """Add a row without effect."""
+        self.anywhere(number, Row(self.choose(NO_EFFECT), 0))
+
+    def anywhere(self, number: int, row: Row) -> None:
+        """Add a row, with an edge where it may have one."""
         waits = not self.pcpus[number].holds and self.pcpus[number].pausing is None
-        self.add(number, Row(self.choose(NO_EFFECT), 0), self.any_edge() if waits else None)
+        self.add(number, row, self.any_edge() if waits else None)
+
+    def other_call(self, number: int) -> None:
+        """Add a call that has nothing to do with EPT."""
+        target = self.choose((None, *self.pcpus, *self.pcpus))
+        self.anywhere(number, Row("CALL", 0, target=target, origin=self.choose(("recorded", "inferred"))))
+
+    def page_free(self, number: int) -> None:
+        """Add the end of a page."""
+        self.frees.append((number, len(self.pcpus[number].rows)))
+        self.anywhere(number, Row("PAGE_FREE", 0))
+
+    def page_alloc(self, number: int) -> None:
+        """Add the allocation of a page that was freed before, or that nobody has seen freed."""
+        if self.frees and self.choose((True, True, False)):
+            self.freed_by[number, len(self.pcpus[number].rows)] = self.choose(self.frees[-4:])
+        self.anywhere(number, Row("PAGE_ALLOC", 0))
 
     def enter(self, number: int) -> None:
         """Add a VM entry. Where no switch told who runs, the domain may be known all the same, or not."""
@@ -164,11 +191,23 @@ def frames_of_interest(recording: Recording) -> list[int]:
 
 # Machines.
 
+APICS = ("xapic-flat", "xapic-physical", "x2apic-physical", "x2apic-cluster")
+LOCKS = st.sampled_from(("unfair", "queue", "percpu"))
+SEEDS = st.integers(0, 2**64 - 1)
+
 
 def machines(ns: st.SearchStrategy[int]) -> st.SearchStrategy[Costs]:
     """Return a strategy for machines with such costs."""
     triple = st.tuples(ns, ns, ns)
-    shape = dict.fromkeys(("cores_per_socket", "threads_per_core"), st.integers(1, 2))
+    weight = st.sampled_from((1, 1, 2, 7, 100))
+    shape: dict[str, st.SearchStrategy[Any]] = {
+        "cores_per_socket": st.integers(1, 2),
+        "threads_per_core": st.integers(1, 2),
+        "pcpus": st.sampled_from((0, 0, 4, 9, 30)),
+        "apic": st.sampled_from(APICS),
+        "shorthand": st.integers(0, 1),
+        "weight": st.tuples(weight, weight, weight),
+    }
     triples = dict.fromkeys(("handoff_ns", "deliver_ns", "ack_ns"), triple)
     others = dict.fromkeys(set(Costs._fields) - set(shape) - set(triples), ns)
     return st.builds(Costs, **shape, **triples, **others)
@@ -246,6 +285,8 @@ MADE = st.builds(
     pml_drain=st.sampled_from(("entry", "batch")),
     upgrades=st.sampled_from(("sync", "elide")),
     tables=st.sampled_from(("ept", "ept", "npt")),
+    call_lock=st.sampled_from(("serial", "lockless")),
     decide=st.none() | st.sampled_from(DECIDES),
 )
-STRATEGIES_TO_TRY = st.sampled_from(list(STRATEGIES.values())) | MADE
+LOCKLESS = [replace(strategy, call_lock="lockless") for strategy in STRATEGIES.values()]
+STRATEGIES_TO_TRY = st.sampled_from([*STRATEGIES.values(), *LOCKLESS]) | MADE

@@ -28,6 +28,16 @@ RECURSIVE = 1_000_000
 """From this number on holds are none of their own: their lock is held already."""
 STEPS = (0, 1, -1, 1 << 9, 1 << 18, -(1 << 9), -(1 << 18))
 """How far frames are from those that rows name, whose entries are compared as well."""
+COUNTS = (
+    "icr_writes",
+    "other_calls",
+    "other_ipis",
+    "alloc_flushes",
+    "call_wait_ns",
+    "call_held_ns",
+    "stall_ns_max",
+)
+"""Numbers of a result that are charged to nobody."""
 Tables = dict[str, Any]
 Entries = dict[tuple[tuple[int, int], int, int], tuple[str, int] | tuple[str, int, int, int] | None]
 """By p2m, frame and level."""
@@ -36,12 +46,11 @@ Entries = dict[tuple[tuple[int, int], int, int], tuple[str, int] | tuple[str, in
 def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
     """Return the arrays that lowering would have made, and the rows in their order."""
     pcpus = sorted(recording.programs)
-    position: dict[int, int] = {}
+    position = positions_of(recording)
     rows: list[model.Row] = []
     begin = [0]
     for pcpu in pcpus:
-        first, program = recording.programs[pcpu]
-        position.update({first + i: len(rows) + i for i in range(len(program))})
+        _, program = recording.programs[pcpu]
         rows += _numbered(program, RECURSIVE + len(rows))
         begin.append(len(rows))
 
@@ -68,14 +77,17 @@ def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
         old_known=np.full(size, s.BY_CAUSE, np.int8),
         new_type=column(np.int16, [row.new_type for row in rows]),
         cause=column(np.int8, [CAUSES.index(row.cause) for row in rows]),
-        origin=np.zeros(size, np.int8),
+        origin=column(np.int8, [s.ORIGINS.index(row.origin) for row in rows]),
         time_origin=np.zeros(size, np.int8),
         count=column(np.int64, [row.count for row in rows]),
         edge=column(np.int64, [None if row.edge is None else position[row.edge] for row in rows]),
+        target=column(np.int32, [row.target for row in rows]),
+        freed_by=column(np.int64, [None if row.freed_by is None else position[row.freed_by] for row in rows]),
+        cut_ns=column(np.int64, [row.cut_ns for row in rows]),
         last_gfn=np.array([s.NO_GFN if row.last_gfn is None else row.last_gfn for row in rows], np.uint64),
         access=column(np.int8, [row.access for row in rows]),
         old_present=column(np.int8, [int(row.present) for row in rows]),
-        preemptible=column(np.int8, [None] * size),
+        preemptible=column(np.int8, [int(row.preemptible) if row.op == "LOOKUP" else None for row in rows]),
         not_before_ns=zeros,
         not_after_ns=zeros,
         target=column(np.int32, [None] * size),
@@ -90,13 +102,23 @@ def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
     return workload, rows
 
 
-def profile_of(costs: model.Costs) -> dict[str, int]:
+def positions_of(recording: model.Recording) -> dict[int, int]:
+    """Return the positions in the workload of all rows, by their numbers."""
+    position: dict[int, int] = {}
+    for pcpu in sorted(recording.programs):
+        first, program = recording.programs[pcpu]
+        position.update({first + i: len(position) + i for i in range(len(program))})
+    return position
+
+
+def profile_of(costs: model.Costs) -> dict[str, Any]:
     """Return costs under the names of a profile."""
-    flat: dict[str, int] = {}
+    flat: dict[str, Any] = {}
     for name, value in costs._asdict().items():
         if isinstance(value, tuple):
             for distance, number in zip(("core", "socket", "remote"), value, strict=True):
-                flat[f"{name.removesuffix('_ns')}_{distance}_ns"] = number
+                bare = name.removesuffix("_ns")
+                flat[f"{bare}_{distance}{name[len(bare) :]}"] = number
         else:
             flat[name] = value
     return flat
@@ -283,9 +305,12 @@ def _entries_of_model(result: model.Result, rows: Iterable[model.Row]) -> Entrie
     return found
 
 
-def by_model(recording: model.Recording, strategy: Strategy, costs: model.Costs) -> Tables:
-    """Return what the specification says, in the same shape."""
-    result = model.replay(recording, strategy, costs)
+def by_model(
+    recording: model.Recording, strategy: Strategy, costs: model.Costs, lock: str = "queue", seed: int = 0
+) -> Tables:
+    """Return what the specification says, in the same shape. Rows go by their positions in the workload."""
+    result = model.replay(recording, strategy, costs, lock, seed)
+    position = positions_of(recording)
     pcpus = sorted(recording.programs)
     known = {row.p2m for _, rows in recording.programs.values() for row in rows}
     known |= {(domain.number, 0) for domain in recording.domains.values() if domain.has_guest_mode}
@@ -302,5 +327,13 @@ def by_model(recording: model.Recording, strategy: Strategy, costs: model.Costs)
         "drift": result.drift_ns,
         "received": {c: result.ipis_received.get(c, 0) for c in pcpus},
         "marks": {p2m: marks for p2m, marks in result.marks.items() if p2m in known},
+        "lookups": sorted((position[x.row], *x[1:]) for x in result.lookups),
+        "read_waits": result.read_waits,
+        "spans": result.spans,
+        "timeline": (result.bucket_ns, result.timeline),
+        "counts": {name: getattr(result, name) for name in COUNTS},
+        "held": {p2m: held_ns for p2m, held_ns in result.held_ns.items() if p2m in known},
+        "watchdog": result.watchdog and (*result.watchdog[:2], position[result.watchdog[2]]),
+        "edge_waits": result.edge_waits,
         "entries": _entries_of_model(result, [row for _, rows in recording.programs.values() for row in rows]),
     }  # fmt: skip

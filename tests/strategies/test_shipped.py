@@ -33,7 +33,7 @@ def test_all_that_the_engine_can_replay_ship_in_order() -> None:
     assert " ".join(STRATEGIES) == (
         "eager eager-no-misconfig vmenter deferred deferred-free-list deferred-no-pod-sync deferred-xsa480"
         " deferred-xsa480-pml deferred-pml deferred-2026 npt-immediate npt-deferred never elide-upgrades kick-running"
-        " hardware-broadcast lazy-epoch"
+        " hardware-broadcast lockless-call lazy-epoch"
     )
 
 
@@ -56,6 +56,7 @@ def test_all_that_the_engine_can_replay_ship_in_order() -> None:
         ("elide-upgrades", "deferred-2026", {"upgrades": "elide"}),
         ("kick-running", "deferred-2026", {"kick": "running"}),
         ("hardware-broadcast", "deferred-2026", {"ipi": "none"}),
+        ("lockless-call", "deferred-2026", {"call_lock": "lockless"}),
         ("lazy-epoch", "deferred-2026", {"page_free": "unlock", "decide": lazily}),
     ],
 )  # fmt: skip
