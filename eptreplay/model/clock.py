@@ -23,7 +23,7 @@ from eptreplay.model.program import fall_due
 from eptreplay.model.rows import Costs, Recording
 from eptreplay.model.setting import new_host, new_setting
 from eptreplay.model.tables import Result
-from eptreplay.model.target import acknowledge, deliver, deliver_flush, reentered, resume, unmask
+from eptreplay.model.target import acknowledge, call_over, deliver, deliver_flush, reentered, resume, unmask
 from eptreplay.model.timer import Timer
 from eptreplay.model.turns import QUIET, Step, obstacle, take, turns
 from eptreplay.strategies import Strategy
@@ -85,6 +85,7 @@ WAITS_UNTIL: dict[Step, str] = {
     unmask: "on",
     deliver: "arrives",
     deliver_flush: "flush_arrives",
+    call_over: "free",
     acknowledge: "free",
     reentered: "free",
     resume: "free",
@@ -120,6 +121,8 @@ class Clock:
             if rows:
                 self.timers[c].due = self.recorded[c][0] if as_recorded else rows[0].gap_ns
         self.row_costs: dict[int, int] = {}
+        self.lines: dict[int, tuple[int, int]] = {}
+        """Of each sender, when the line in which its targets acknowledge is free, and who has it until then."""
 
     def run(self) -> Iterator[Turn]:
         """Take all steps, and yield each when it has been taken."""
@@ -222,6 +225,7 @@ class Clock:
     def _send(self, c: int) -> int:
         """See when the interrupts that a pCPU begins to send will arrive; return how long the sending takes."""
         costs, call = self.costs, self.host.pcpus[c].call
+        self.lines[c] = self.now, c
         begin_ns = costs.setup_ns
         if self.setting.lockless and call.kind is not Kind.FLUSH:
             begin_ns += costs.enqueue_ns * len(call.targets)
@@ -253,9 +257,13 @@ class Clock:
                 timer.left += costs.refill_ns
 
     def _begin_interrupt(self, c: int, before: Pcpu, facts: tuple[Fact, ...]) -> None:
-        """See when a call in a handler, or a re-entry, that a pCPU begins will be over."""
+        """See when a call in a handler, its cache line's way, or a re-entry, that a pCPU begins will be over."""
         timer, costs, pcpu = self.timers[c], self.costs, self.host.pcpus[c]
-        if pcpu.handling:
+        if pcpu.acking:
+            free, by = self.lines[pcpu.handling[0]]
+            timer.free = max(self.now, free) + costs.handoff_ns[self._distance(by, c)]
+            self.lines[pcpu.handling[0]] = timer.free, c
+        elif pcpu.handling:
             timer.free = self.now + (costs.call_ns if before.handling else self._way_in_ns(c) + costs.handler_ns)
             if handler_invalidates(self.setting, self.host, pcpu.handling[0]):
                 timer.free += costs.invept_ns

@@ -196,6 +196,8 @@ class Pcpu(NamedTuple):
     """Sender of a flush interrupt that is on its way, or waits."""
     handling: tuple[int, ...] = ()
     """Senders of what the handler that it is in has still to do, in order."""
+    acking: bool = False
+    """The first of these calls is over, and waits for the cache line in which it is acknowledged."""
     entering: bool = False
     """On its way back into the guest, after a handler or a pause, interrupts off."""
     flushed: int = 0

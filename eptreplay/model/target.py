@@ -37,25 +37,30 @@ def into_handler(setting: Setting, host: Host, c: int, senders: tuple[int, ...])
     return Outcome(host.with_pcpu(c, pcpu._replace(handling=senders)), facts)
 
 
+def call_over(setting: Setting, host: Host, c: int) -> Outcome:
+    """Have carried out a call, and ask for the cache line in which all its targets acknowledge it."""
+    sender = host.pcpus[c].handling[0]
+    facts: tuple[Fact, ...] = ()
+    if blame := invept_of(setting, host, sender):
+        host, facts = chill(host, c, blame), (Executed(HANDLER, blame),)
+    elif host.pcpus[sender].call.kind is Kind.FLUSH:
+        host = flushed(host, c)
+    return Outcome(host.with_pcpu(c, host.pcpus[c]._replace(acking=True)), facts)
+
+
 def acknowledge(setting: Setting, host: Host, c: int) -> Outcome:
     """Acknowledge a call, and, if it was the handler's last, go back into the guest that was interrupted, if any.
 
     If its domain has been paused meanwhile, the pCPU is stopped instead: that is for ``eptreplay.model.turns``.
     """
     sender, *others = host.pcpus[c].handling
-    facts: tuple[Fact, ...] = ()
-    if blame := invept_of(setting, host, sender):
-        host, facts = chill(host, c, blame), (Executed(HANDLER, blame),)
-    elif host.pcpus[sender].call.kind is Kind.FLUSH:
-        host = flushed(host, c)
-    pcpu = host.pcpus[c]._replace(handling=tuple(others))
+    pcpu = host.pcpus[c]._replace(handling=tuple(others), acking=False)
     host = host.with_pcpu(c, pcpu)
     reenters = not others and mode_without_interrupt(pcpu) == GUEST and pcpu.entered not in host.paused
-    facts = (*facts, Acked(sender, last=not others, reenters=reenters))
+    acked = Acked(sender, last=not others, reenters=reenters)
     if not reenters:
-        return Outcome(host, facts)
-    host, more = start_entry(setting, host, c)
-    return Outcome(host, (*facts, *more))
+        return Outcome(host, (acked,))
+    return Outcome(*start_entry(setting, host, c)).behind(acked)
 
 
 def invept_of(setting: Setting, host: Host, sender: int) -> tuple[int, str] | None:

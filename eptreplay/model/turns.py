@@ -26,7 +26,7 @@ from eptreplay.model.locks import get_lock
 from eptreplay.model.program import carry_out, entered, fall_due, waits_for
 from eptreplay.model.setting import Setting
 from eptreplay.model.steps import stop_paused
-from eptreplay.model.target import acknowledge, deliver, deliver_flush, reentered, resume, unmask
+from eptreplay.model.target import acknowledge, call_over, deliver, deliver_flush, reentered, resume, unmask
 
 Step = Callable[[Setting, Host, int], Outcome]
 """Takes the setting, the host, and the position of the pCPU whose step it is."""
@@ -56,7 +56,7 @@ def turns(setting: Setting, host: Host, c: int) -> tuple[Step, ...]:
     """Return the steps that a pCPU may take next; of those at one instant, the first goes first."""
     pcpu = host.pcpus[c]
     if pcpu.handling:
-        return (acknowledge,)
+        return (acknowledge if pcpu.acking else call_over,)
     if pcpu.entering:
         return (reentered,)
     if pcpu.phase in INTERRUPTS_OFF:

@@ -53,7 +53,8 @@ def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Acknowledge a call, now that it is over; go on with the next, or back into the guest that was interrupted."""
     cpu = h.cpu
     sender = cpu[c, f.HANDLING]
-    if not cpu[c, f.ACKING] and not _gets_line(h, t, c, sender, now):
+    if not cpu[c, f.ACKING]:
+        _get_line(h, t, c, sender, now)
         return
     cpu[c, f.ACKING] = 0
     _answer(h, t, c, sender, now)
@@ -74,8 +75,8 @@ def acknowledge(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 
 
 @part
-def _gets_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> bool:
-    """End a call, and get the cache line in which it is acknowledged; tells whether it is there at once."""
+def _get_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
+    """End a call, and ask for the cache line in which it is acknowledged."""
     cpu = h.cpu
     if cpu[sender, f.B_KIND] == f.IPI_INVEPT:
         invept(h, t, c, cpu[sender, f.B_P2M], now - h.cost[f.C_INVEPT], y.IN_HANDLER, cpu[sender, f.B_CAUSE])
@@ -88,7 +89,6 @@ def _gets_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> bool:
     cpu[sender, f.B_LINE_BY] = c
     cpu[c, f.ACKING] = 1
     cpu[c, f.FREE] = comes
-    return bool(comes == now)
 
 
 @part

@@ -28,15 +28,15 @@ RECURSIVE = 1_000_000
 """From this number on holds are none of their own: their lock is held already."""
 STEPS = (0, 1, -1, 1 << 9, 1 << 18, -(1 << 9), -(1 << 18))
 """How far frames are from those that rows name, whose entries are compared as well."""
-COUNTS = (
-    "icr_writes",
-    "other_calls",
-    "other_ipis",
-    "alloc_flushes",
-    "call_wait_ns",
-    "call_held_ns",
-    "stall_ns_max",
-)
+TOTALS = {
+    "icr_writes": y.ICR_WRITES,
+    "other_calls": y.OTHER_CALLS,
+    "other_ipis": y.OTHER_IPIS,
+    "alloc_flushes": y.ALLOC_FLUSHES,
+    "call_wait_ns": y.CALL_WAIT,
+    "stall_ns_max": y.STALL,
+}
+"""Sums that the specification calls so, and where the engine has them."""
 """Numbers of a result that are charged to nobody."""
 Tables = dict[str, Any]
 Entries = dict[tuple[tuple[int, int], int, int], tuple[str, int] | tuple[str, int, int, int] | None]
@@ -90,9 +90,6 @@ def workload_of(recording: model.Recording) -> tuple[Workload, list[model.Row]]:
         preemptible=column(np.int8, [int(row.preemptible) if row.op == "LOOKUP" else None for row in rows]),
         not_before_ns=zeros,
         not_after_ns=zeros,
-        target=column(np.int32, [None] * size),
-        freed_by=column(np.int64, [None] * size),
-        cut_ns=zeros,
         domains=tuple(
             Domain(d.number, d.has_guest_mode, assumed=False, created=d.created) for d in recording.domains.values()
         ),
@@ -202,22 +199,15 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
                 for bucket in t.bucket[: int(total[y.SIMULATED]) // int(total[y.BUCKET_WIDTH]) + 1].tolist()
             ],
         ),
-        "counts": {
-            "icr_writes": int(total[y.ICR_WRITES]),
-            "other_calls": int(total[y.OTHER_CALLS]),
-            "other_ipis": int(total[y.OTHER_IPIS]),
-            "alloc_flushes": int(total[y.ALLOC_FLUSHES]),
-            "call_wait_ns": int(total[y.CALL_WAIT]),
-            "call_held_ns": int(host.lock[0, f.HELD]),
-            "stall_ns_max": int(total[y.STALL]),
-        },
+        "counts": {name: int(total[at]) for name, at in TOTALS.items()},
+        "call_held": int(host.lock[0, f.HELD]),
         "held": {p2m: int(host.lock[1 + n, f.HELD]) for n, p2m in enumerate(p2ms)},
         "watchdog": (
             tuple(int(total[at]) for at in (y.FIRED_AT, y.FIRED_ON, y.FIRED_ROW)) if total[y.FIRED_AT] >= 0 else None
         ),
         "edge_waits": {c: (int(t.cpu[i, y.C_EDGES]), int(t.cpu[i, y.C_EDGE_NS])) for i, c in enumerate(pcpus)},
         "row_costs": {row: cost for row, cost in enumerate(t.row[:, y.R_COST].tolist()) if cost},
-        "carried": t.row[:, y.R_CARRIED].tolist(),
+        "carried": dict(enumerate(t.row[:, y.R_CARRIED].tolist())),
     }  # fmt: skip
 
 
@@ -306,10 +296,13 @@ def _entries_of_model(result: model.Result, rows: Iterable[model.Row]) -> Entrie
 
 
 def by_model(
-    recording: model.Recording, strategy: Strategy, costs: model.Costs, lock: str = "queue", seed: int = 0
+    recording: model.Recording,
+    strategy: Strategy,
+    costs: model.Costs,
+    manner: Manner = Manner(),  # noqa: B008 (a tuple)
 ) -> Tables:
     """Return what the specification says, in the same shape. Rows go by their positions in the workload."""
-    result = model.replay(recording, strategy, costs, lock, seed)
+    result = model.replay(recording, strategy, costs, *manner)
     position = positions_of(recording)
     pcpus = sorted(recording.programs)
     known = {row.p2m for _, rows in recording.programs.values() for row in rows}
@@ -331,9 +324,12 @@ def by_model(
         "read_waits": result.read_waits,
         "spans": result.spans,
         "timeline": (result.bucket_ns, result.timeline),
-        "counts": {name: getattr(result, name) for name in COUNTS},
+        "counts": {name: getattr(result, name) for name in TOTALS},
+        "call_held": result.call_held_ns,
         "held": {p2m: held_ns for p2m, held_ns in result.held_ns.items() if p2m in known},
         "watchdog": result.watchdog and (*result.watchdog[:2], position[result.watchdog[2]]),
         "edge_waits": result.edge_waits,
+        "row_costs": {position[row]: cost for row, cost in result.row_costs.items() if cost},
+        "carried": {position[row]: t_ns for row, t_ns in result.carried_ns.items()},
         "entries": _entries_of_model(result, [row for _, rows in recording.programs.values() for row in rows]),
     }  # fmt: skip
