@@ -13,7 +13,7 @@ from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import aim, finish, intend_other, locked, request, sent_all, wait_for_acks
 from eptreplay.replay.decisions import DecideType
 from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_at_lock, is_cut
-from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, interrupt_time, program_time, settle
+from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, interrupt_time, program_time, settle, watch
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
@@ -66,7 +66,7 @@ def _wake_waiting(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int)
             else:
                 cpu[before, f.BEHIND] = following
             cpu[one, f.WAITS] = f.NOTHING
-            t.cpu[one, y.C_EDGES] += 1
+            t.cpu[one, y.C_EDGES] += 1 if now > cpu[one, f.WAITED] else 0
             t.cpu[one, y.C_EDGE_NS] += now - cpu[one, f.WAITED]
             settle(h, t, w, one, now)
         one = following
@@ -299,6 +299,19 @@ def turn_to(t: y.Tally, now: int) -> None:
     t.total[y.BUCKET_END] = (t.total[y.BUCKET] + 1) * t.total[y.BUCKET_WIDTH]
 
 
+@part
+def _end_program(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Count what a pCPU was at when the replay ended, and see whether it has carried out all its rows."""
+    cpu = h.cpu
+    count_mode(h, t, c, now)
+    if cpu[c, f.STALLED] != f.NONE:
+        watch(h, t, c, now)
+    t.cpu[c, y.C_DRIFT] = cpu[c, f.ENDED] - cpu[c, f.RECORDED]
+    if cpu[c, f.PC] < cpu[c, f.LAST] or cpu[c, f.PHASE] != f.GAP:
+        t.total[y.STATUS] = y.STUCK
+        t.total[y.STATUS_ROW] = min(cpu[c, f.PC], cpu[c, f.LAST] - 1)
+
+
 @kernel
 def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
     """Replay a workload to its end."""
@@ -327,8 +340,4 @@ def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
         settle(h, t, w, c, now)
     t.total[y.SIMULATED] = now
     for c in range(cpu.shape[0]):
-        count_mode(h, t, c, now)
-        t.cpu[c, y.C_DRIFT] = cpu[c, f.ENDED] - cpu[c, f.RECORDED]
-        if cpu[c, f.PC] < cpu[c, f.LAST] or cpu[c, f.PHASE] != f.GAP:
-            t.total[y.STATUS] = y.STUCK
-            t.total[y.STATUS_ROW] = min(cpu[c, f.PC], cpu[c, f.LAST] - 1)
+        _end_program(h, t, c, now)

@@ -64,7 +64,7 @@ def charge(t: y.Tally, dom: int, cause: int, measure: int, amount: int) -> None:
 def mode_without_interrupt(h: Host, c: int) -> int:
     """Return the mode that an interrupt meets, or met."""
     phase = h.cpu[c, f.PHASE]
-    if phase > f.SEND:
+    if phase > f.OWN_INVEPT:
         return f.SPIN
     if phase > f.FLUSH:
         return f.IRQOFF
@@ -109,7 +109,7 @@ def count_mode(h: Host, t: y.Tally, c: int, now: int) -> None:
 def interrupt_time(h: Host, c: int) -> int:
     """Return when the next interrupt can take effect, as far as that hangs on time; NEVER if there is none."""
     cpu = h.cpu
-    if cpu[c, f.PHASE] == f.ENTRY_INVEPT or cpu[c, f.PHASE] == f.SEND:
+    if f.FLUSH < cpu[c, f.PHASE] <= f.OWN_INVEPT:
         return int(f.NEVER)
     time = f.NEVER
     if cpu[c, f.CALLS] >= 0:
@@ -227,12 +227,17 @@ def begin_stall(h: Host, c: int, row: int, now: int) -> None:
 
 @part
 def end_stall(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """Let softirqs run, and see for how long they could not: after some time the watchdog would have fired."""
-    begun = h.cpu[c, f.STALLED]
+    """Let softirqs run, and see for how long they could not."""
+    t.total[y.STALL] = max(t.total[y.STALL], now - h.cpu[c, f.STALLED])
+    watch(h, t, c, now)
     h.cpu[c, f.STALLED] = f.NONE
-    t.total[y.STALL] = max(t.total[y.STALL], now - begun)
-    fires = begun + h.cost[f.C_TIMEOUT]
-    if now < fires:
+
+
+@part
+def watch(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """See whether the watchdog has fired, as softirqs could not run since ``STALLED``."""
+    fires = h.cpu[c, f.STALLED] + h.cost[f.C_TIMEOUT]
+    if now < fires or h.cost[f.C_TIMEOUT] == 0:
         return
     pcpu, first = h.topology[c], t.total[y.FIRED_AT]
     if first == f.NONE or fires < first or (fires == first and pcpu < t.total[y.FIRED_ON]):
