@@ -91,7 +91,8 @@ class HoldRows(Recorder):
         """Add lookups, of a p2m that is held already, or of one behind all of those."""
         pcpu = self.pcpus[number]
         held = [p2m for p2m, _ in pcpu.holds]
-        p2m = self.choose([p2m for p2m in LIKELY if p2m in held or not held or p2m > max(held)])
+        others = [p2m for p2m in LIKELY if not held or (self.features.nested and p2m > max(held))]
+        p2m = self.choose([*held, *others])
         row = Row("LOOKUP", 0, p2m=p2m, count=self.choose((1, 1, 2, 3, 6)), preemptible=self.choose((False, True)))
         self.add(number, row, None if held else self.any_edge())
 

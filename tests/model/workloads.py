@@ -73,10 +73,10 @@ class Maker(HoldRows):
         if pcpu.holds:
             others = ["unknown_write", "misconfig", "global_change", "free_table", "pod_reclaim", "call", "nothing"]
             others += ["lookup", "other_call", "page_free", "page_alloc"]
-            return ["write"] * 6 + ["end"] * 5 + others + ["begin"] * self.features.nested
+            return ["write"] * 8 + ["end"] * 6 + others + ["begin"] * self.features.nested
         if pcpu.pausing is not None:
             return ["unpause", "nothing", "leave", "other_call", "page_free", "page_alloc"]
-        things = ["begin"] * 4 + ["lookup"] * 2 + ["nothing", "lose", "other_call", "page_free", "page_alloc"]
+        things = ["begin"] * 5 + ["lookup"] * 2 + ["nothing", "lose", "other_call", "page_free", "page_alloc"]
         things += ["pause"] * (self.features.pauses and not pcpu.guest)
         if pcpu.guest:
             return [*things, "leave", "leave"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from eptreplay.model import Costs, Domain, Recording, Row
+from eptreplay.model import Domain, Recording, Row
 from eptreplay.strategies.registry import STRATEGIES
+from tests.model.small import FREE as SMALL
 from tests.replay.both import by_engine, by_model
 
-FREE = Costs(1, 1, 0, (0, 0, 0), 0, 0, 0, 0, (0, 0, 0), (0, 0, 0), 0, 0, 0, 0, 0, 0)
+FREE = SMALL._replace(cores_per_socket=1, threads_per_core=1)
 GUEST = Domain(1, has_guest_mode=True, created=False)
 
 
