@@ -270,7 +270,10 @@ def with_numbers(result: Result, numbers: dict[int, int]) -> Result:
         ipis_received={numbers[pcpu]: x for pcpu, x in result.ipis_received.items()},
         marks={p2m: frozenset(numbers[pcpu] for pcpu in x) for p2m, x in result.marks.items()},
         lookups=[x._replace(pcpu=numbers[x.pcpu]) for x in result.lookups],
-        spans=sorted((numbers[pcpu], *span) for pcpu, *span in result.spans),  # type: ignore[misc]  # as many as before
+        spans=sorted(
+            ((numbers[pcpu], mode, begin, end) for pcpu, mode, begin, end in result.spans),
+            key=lambda span: (span[0], span[2]),
+        ),
         watchdog=result.watchdog and (result.watchdog[0], numbers[result.watchdog[1]], result.watchdog[2]),
         edge_waits={numbers[pcpu]: x for pcpu, x in result.edge_waits.items()},
     )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 
-from eptreplay.model import Costs, Recording, Row, replay
+from eptreplay.model import Costs, Recording, Result, Row, replay
 from eptreplay.strategies import Strategy
 from tests.model.small import COSTS, VMENTER, begin, end, one_write, recording, run, switch_in, vmenter
 from tests.model.workloads import LOCKS, MACHINES, SEEDS, STRATEGIES_TO_TRY, recordings
@@ -30,11 +30,17 @@ def test_an_interrupt_does_not_end_the_wait_for_an_edge() -> None:
     assert result.carried_ns[102] == 379
 
 
+def ended_at(end_ns: int) -> Result:
+    """Return a replay of one write, which is over at 1012, that ends when told."""
+    return run({0: [*one_write(1000), Row("WAIT", end_ns - 1012)]})
+
+
 def test_buckets_are_as_wide_as_the_end_needs() -> None:
-    for end_ns, width in ((256 * 1024 - 1, 1024), (256 * 1024, 2048)):
-        result = run({0: [*one_write(1000), Row("WAIT", end_ns - 1000 - 12)]})
+    for end_ns, width in ((256 * 1024, 2048), (256 * 1024 - 1, 1024)):
+        result = ended_at(end_ns)
         assert (result.simulated_ns, result.bucket_ns, len(result.timeline)) == (end_ns, width, end_ns // width + 1)
     # Requested 1000, stored 1001, released and broadcast 1011.
+    result = ended_at(2000)
     first = {name: n for name, n in result.timeline[0].items() if n}
     assert first == {"holds": 1, "hold_ns_total": 10, "p2m_sets": 1, "ept_stores": 1, "syncs": 1, "broadcasts": 1}
     assert not any(any(bucket.values()) for bucket in result.timeline[1:])

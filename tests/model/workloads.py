@@ -110,7 +110,8 @@ class Maker(HoldRows):
 
     def page_alloc(self, number: int) -> None:
         """Add the allocation of a page that was freed before, or that nobody has seen freed."""
-        if self.frees and self.choose((True, True, False)):
+        wanted = self.choose((True, True, False))
+        if wanted and self.frees:
             self.freed_by[number, len(self.pcpus[number].rows)] = self.choose(self.frees[-4:])
         self.anywhere(number, Row("PAGE_ALLOC", 0))
 
