@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from eptreplay.model.facts import SWITCH, VMENTER, Acked, Delivered, Entered, Executed, Stored
+from eptreplay.model.facts import HANDLER, SWITCH, VMENTER, Acked, Delivered, Entered, Executed, Stored
 from eptreplay.model.host import GUEST, Blame
 from eptreplay.model.log import Run
 from eptreplay.model.tables import MEASURES, Broadcast, Hold, Invept
@@ -23,13 +23,19 @@ class Count(NamedTuple):
     amount: int
 
 
+Interrupt = tuple[int, Blame | None]
+"""Since when it keeps a pCPU from its guest, and what its first call is charged to."""
+NOBODYS: Interrupt = (0, None)
+
+
 def stolen(run: Run) -> Iterator[Count]:
     """Yield what invalidation takes from guests, and what it is charged to.
 
     An interrupt of a guest counts from its delivery until the guest is entered again, and is charged to the first call
-    of its handler; elsewhere only INVEPTs before entries and at switches count. Refills count wherever they fall.
+    of its handler, if that is about a p2m; elsewhere only INVEPTs before entries and at switches count. Refills count
+    wherever they fall.
     """
-    since: dict[int, tuple[int, Blame | None]] = {}
+    since: dict[int, Interrupt] = {}
     costs = run.setting.costs
     for t, c, fact, _ in run.log:
         blame: Blame | None = None
@@ -40,12 +46,13 @@ def stolen(run: Run) -> Iterator[Count]:
             case Acked(last=True, reenters=False) if c in since:  # its domain has been paused
                 start, blame = since.pop(c)
                 ns = t - start
-            case Entered() if c in since:
+            case Entered() if since.get(c, NOBODYS)[1] is not None:
                 start, blame = since.pop(c)
                 ns = t - start + (costs.refill_ns if fact.refill else 0)
             case Entered():
+                since.pop(c, None)
                 blame, ns = fact.refill, costs.refill_ns
-            case Executed() if fact.where in {VMENTER, SWITCH} and c not in since:
+            case Executed() if fact.where in {VMENTER, SWITCH} and since.get(c, NOBODYS)[1] is None:
                 blame, ns = fact.blame, costs.invept_ns
             case _:
                 pass
@@ -69,7 +76,8 @@ def counted(run: Run, holds: list[Hold], broadcasts: list[Broadcast], invepts: l
         yield Count(broadcast.t_request_ns, blame, "broadcasts", 1)
         yield Count(broadcast.t_locked_ns, blame, "ipis", broadcast.targets)
     for invept in invepts:
-        yield Count(invept.t_ns, (invept.dom, invept.cause), "invepts", 1)
+        over_ns = run.setting.costs.invept_ns if invept.where == HANDLER else 0
+        yield Count(invept.t_ns + over_ns, (invept.dom, invept.cause), "invepts", 1)
     yield from stolen(run)
 
 

@@ -262,7 +262,10 @@ def _end_broadcast_phase(h: Host, t: y.Tally, w: p.Program, c: int, phase: int, 
         sent_all(h, t, c, now)
     elif phase == f.OWN_INVEPT:
         wait_for_acks(h, c, now)
-    elif phase == f.ACKS:
+    elif phase == f.ACKS and h.cpu[c, f.B_TARGETS] > 0 and h.cpu[c, f.B_P2M] >= 0:
+        h.cpu[c, f.PHASE] = f.UNEXPLAINED
+        h.cpu[c, f.DUE] = now + h.cost[f.C_UNEXPLAINED]
+    elif phase == f.ACKS or phase == f.UNEXPLAINED:
         finish(h, t, w, c, now)
     else:
         locked(h, t, w, c, now)

@@ -137,6 +137,6 @@ def ask_again(h: Host, t: y.Tally, c: int, now: int) -> None:
     n = h.stack[c, 0, 0]
     h.stack[c, 0, 1] += 1
     end_stall(h, t, c, now)
-    begin_stall(h, c, h.cpu[c, f.STALL_ROW], now)
+    begin_stall(h, c, h.cpu[c, f.PC] - 1, now)
     t.hold[h.stack[c, 0, 1], y.H_REQUEST] = now
     request_write(h.cpu, h.lock, h.cost, h.how, 1 + n, c, now)

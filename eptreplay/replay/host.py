@@ -167,8 +167,6 @@ def program_time(h: Host, c: int) -> int:
         waits = cpu[c, f.PC] == cpu[c, f.LAST] or cpu[c, f.WAITS] != f.NOTHING
     elif phase == f.ACKS:
         time, waits = max(time, cpu[c, f.B_ACKED]), cpu[c, f.B_LEFT] > 0
-        if cpu[c, f.B_TARGETS] > 0 and cpu[c, f.B_P2M] >= 0:
-            time += h.cost[f.C_UNEXPLAINED]
     else:
         waits = phase == f.QUEUE or phase == f.DRAIN or phase == f.CALL_QUEUE
     return int(f.NEVER if waits else time)

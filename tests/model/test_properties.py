@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eptreplay.model import Broadcast, Costs, Recording, Result, Row, replay
 from eptreplay.model.clock import Clock, Turn
-from eptreplay.model.host import GUEST, dirty, mode_of
+from eptreplay.model.host import GUEST, Phase, dirty, mode_of
 from eptreplay.model.program import carry_out, fall_due
 from eptreplay.model.target import acknowledge, deliver, reentered, unmask
 from eptreplay.strategies import Strategy
@@ -19,9 +19,11 @@ from eptreplay.strategies.registry import STRATEGIES
 from tests.model.workloads import (
     FREE_MACHINES,
     GUESTS,
+    LOCKS,
     MACHINES,
     P2MS,
     PCPUS,
+    SEEDS,
     STRATEGIES_TO_TRY,
     Features,
     by_gfn,
@@ -46,6 +48,7 @@ UNDER_NO_LOCK = [
 """Strategies that never decide NOW, and drain a log of page modifications in one hold."""
 
 replays = given(recordings(), STRATEGIES_TO_TRY, MACHINES)
+replays_of_all_locks = given(recordings(), STRATEGIES_TO_TRY, MACHINES, LOCKS, SEEDS)
 examples = settings(max_examples=60)
 
 
@@ -98,6 +101,47 @@ def test_locks_are_held_by_one_pcpu_at_a_time_and_come_in_turn(
         assert requests == sorted(requests)
     if strategy.call_lock == "serial":
         assert all(one.t_done_ns <= other.t_locked_ns for one, other in pairwise(result.broadcasts))
+
+
+@examples
+@replays_of_all_locks
+def test_under_every_policy_one_writes_or_many_read_and_everybody_who_waits_has_a_turn(
+    rec: Recording, strategy: Strategy, costs: Costs, lock: str, seed: int
+) -> None:
+    clock = Clock(rec, strategy, costs, lock, seed)
+    reads = {Phase.LOOKUP}
+    for _ in clock.run():
+        for p2m in clock.host.p2ms:
+            state, readers = p2m.lock, [c for c in p2m.lock.readers if clock.host.pcpus[c].phase in reads]
+            assert not (p2m.depth and readers)
+            assert not (state.waiting and state.writer < 0 and not state.readers)
+    assert all(not p2m.lock.waiting and not p2m.lock.readers for p2m in clock.host.p2ms)
+    result = clock.result()
+    for p2m_name in {hold.p2m for hold in result.holds}:
+        times = sorted((hold.t_acquire_ns, hold.t_release_ns) for hold in result.holds if hold.p2m == p2m_name)
+        assert all(one[1] <= other[0] for one, other in pairwise(times))
+        assert result.held_ns[p2m_name] == sum(end - begin for begin, end in times)
+
+
+@examples
+@replays_of_all_locks
+def test_all_tables_of_lookups_buckets_and_spans_agree(
+    rec: Recording, strategy: Strategy, costs: Costs, lock: str, seed: int
+) -> None:
+    result = replay(rec, strategy, costs, lock, seed)
+    assert len(result.read_waits) == sum(row.count for row in rows_of(rec) if row.op == "LOOKUP")
+    assert sum(result.read_waits) == sum(x.wait_ns_total for x in result.lookups)
+    assert all(x.elapsed_ns >= x.wait_ns_total + x.count * costs.lookup_ns for x in result.lookups)
+    total: Counter[str] = Counter()
+    for measures in result.measures.values():
+        total.update(measures)
+    assert total == sum((Counter(bucket) for bucket in result.timeline), Counter())
+    assert len(result.timeline) <= 256
+    for pcpu, modes in result.modes.items():
+        spans = [span for span in result.spans if span[0] == pcpu]
+        assert all(one[3] == other[2] and one[1] != other[1] for one, other in pairwise(spans))
+        assert sum(end - begin for _, _, begin, end in spans) == sum(modes.values()) == result.simulated_ns
+    assert result.stall_ns_max <= result.simulated_ns
 
 
 @examples
@@ -226,7 +270,10 @@ def with_numbers(result: Result, numbers: dict[int, int]) -> Result:
         ipis_received={numbers[pcpu]: x for pcpu, x in result.ipis_received.items()},
         marks={p2m: frozenset(numbers[pcpu] for pcpu in x) for p2m, x in result.marks.items()},
         lookups=[x._replace(pcpu=numbers[x.pcpu]) for x in result.lookups],
-        spans=sorted((numbers[pcpu], *span) for pcpu, *span in result.spans),
+        spans=sorted(
+            ((numbers[pcpu], mode, begin, end) for pcpu, mode, begin, end in result.spans),
+            key=lambda span: (span[0], span[2]),
+        ),
         watchdog=result.watchdog and (result.watchdog[0], numbers[result.watchdog[1]], result.watchdog[2]),
         edge_waits={numbers[pcpu]: x for pcpu, x in result.edge_waits.items()},
     )

@@ -7,13 +7,19 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from eptreplay.model import Costs, Recording, Result, Row, replay
+from eptreplay.model.clock import Clock
+from eptreplay.model.host import IDLE, mode_without_interrupt
 from eptreplay.model.rows import FIRST_NESTED_VIEW
+from eptreplay.model.target import unmask
 from eptreplay.p2m_types import RAM_RW, is_present
 from eptreplay.strategies import DEFER, FREE_TABLE, Request, Strategy
 from tests.model.workloads import MACHINES, STRATEGIES_TO_TRY, recordings
 
 EXPECTED = {
     *("VMENTER", "VMEXIT", "SWITCH_IN", "SWITCH_OUT", "IDLE", "WAKE", "LOST", "HOLD_BEGIN", "SET", "HOLD_END"),
+    *("LOOKUP", "PAGE_FREE", "PAGE_ALLOC", "call of one", "call of all", "inferred call"),
+    *("lookup that waits", "lookup in a hold", "lookup in a hold of its p2m", "preemptible lookups"),
+    *("other call", "flush of others", "watchdog", "wait for an edge", "draw", "deep C-state", "interrupts off"),
     *("MISCONFIG", "GLOBAL_CHANGE", "FREE_TABLE", "POD_RECLAIM", "PAUSE", "UNPAUSE", "CALL", "WAIT"),
     *("edge HOLD_BEGIN", "edge SWITCH_IN", "edge VMENTER", "edge PAUSE", "edge WAIT"),
     *(
@@ -56,6 +62,12 @@ def features_of(recording: Recording) -> set[str]:
                 held.append(row.p2m)
             elif row.op == "HOLD_END":
                 held.pop()
+            elif row.op == "LOOKUP":
+                found |= {"lookup in a hold of its p2m" if row.p2m in held else "lookup in a hold"} if held else set()
+                found |= {"preemptible lookups"} if row.preemptible and row.count > 1 else set()
+            elif row.op == "CALL" and row.p2m is None:
+                found.add("call of all" if row.target is None else "call of one")
+                found |= {"inferred call"} if row.origin == "inferred" else set()
             elif row.op == "VMENTER" and row.dom is None:
                 found.add("entry of an unknown domain")
             elif row.op == "SWITCH_IN" and row.dom == 0:
@@ -95,6 +107,26 @@ def features_in(recording: Recording, result: Result, costs: Costs) -> set[str]:
             found.add("two targets")
         if broadcast.t_locked_ns - broadcast.t_request_ns > costs.acquire_ns:
             found.add("queue for the call lock")
+    found |= (
+        {"lookup that waits"} if max(result.read_waits, default=0) > max(costs.acquire_ns, costs.read_ns) else set()
+    )
+    found |= {"other call"} if result.other_ipis else set()
+    found |= {"flush of others"} if result.alloc_flushes else set()
+    found |= {"watchdog"} if result.watchdog else set()
+    found |= {"wait for an edge"} if any(ns for _, ns in result.edge_waits.values()) else set()
+    return found
+
+
+def features_of_time(recording: Recording, strategy: Strategy, costs: Costs) -> set[str]:
+    """Return what hangs on times, or on chance."""
+    clock = Clock(recording, strategy, costs, "unfair", seed=1)
+    found = set()
+    for turn in clock.run():
+        pcpu, timer = clock.host.pcpus[turn.c], clock.timers[turn.c]
+        found |= {"draw"} if pcpu.draws else set()
+        found |= {"interrupts off"} if turn.step is unmask and costs.irqoff_ns and pcpu.calls else set()
+        woken = pcpu.handling and mode_without_interrupt(pcpu) == IDLE
+        found |= {"deep C-state"} if woken and timer.lasted >= costs.deep_after_ns > 0 else set()
     return found
 
 
@@ -115,11 +147,12 @@ def questions_in(recording: Recording, costs: Costs) -> set[str]:
 def test_random_workloads_have_everything_in_them_and_get_stuck_nowhere() -> None:
     found: set[str] = set()
 
-    @settings(max_examples=600, derandomize=True, database=None)
+    @settings(max_examples=900, derandomize=True, database=None)
     @given(recordings(), STRATEGIES_TO_TRY, MACHINES)
     def look(recording: Recording, strategy: Strategy, costs: Costs) -> None:
         result = replay(recording, strategy, costs)
         found.update(features_of(recording), features_in(recording, result, costs), questions_in(recording, costs))
+        found.update(features_of_time(recording, strategy, costs))
         if strategy.upgrades == "elide" and strategy.decide is None and strategy.broadcast != "none":
             syncs = [
                 sum(measures["syncs"] for measures in x.measures.values())

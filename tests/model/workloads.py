@@ -76,7 +76,7 @@ class Maker(HoldRows):
             return ["write"] * 8 + ["end"] * 6 + others + ["begin"] * self.features.nested
         if pcpu.pausing is not None:
             return ["unpause", "nothing", "leave", "other_call", "page_free", "page_alloc"]
-        things = ["begin"] * 4 + ["lookup"] * 2 + ["nothing", "lose", "other_call", "page_free", "page_alloc"]
+        things = ["begin"] * 5 + ["lookup"] * 2 + ["nothing", "lose", "other_call", "page_free", "page_alloc"]
         things += ["pause"] * (self.features.pauses and not pcpu.guest)
         if pcpu.guest:
             return [*things, "leave", "leave"]
@@ -110,7 +110,8 @@ class Maker(HoldRows):
 
     def page_alloc(self, number: int) -> None:
         """Add the allocation of a page that was freed before, or that nobody has seen freed."""
-        if self.frees and self.choose((True, True, False)):
+        wanted = self.choose((True, True, False))
+        if wanted and self.frees:
             self.freed_by[number, len(self.pcpus[number].rows)] = self.choose(self.frees[-4:])
         self.anywhere(number, Row("PAGE_ALLOC", 0))
 
