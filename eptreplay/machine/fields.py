@@ -97,9 +97,9 @@ NEVER = np.int64(1) << 62
 """Phases. In the mode from before: until the next row; behind a store; looking up; flushing the own TLB. With
 interrupts off: INVEPT before an entry or at a switch; sending; the sender's own INVEPT. Spinning: a p2m lock that was
 free, is waited for, is on its way; polling the slots of readers; waiting for them to go; the first three for the call
-lock or the flush lock; waiting for acknowledgements; and for nothing that is known. The last four are over within the step in which they begin: a
-broadcast is done; a write is, with what it had to broadcast; something is to be changed; the call lock is to be
-requested.
+lock or the flush lock; waiting for acknowledgements; and for nothing that is known. The last four are over within the
+step in which they begin: a broadcast is done; a write is, with what it had to broadcast; something is to be changed;
+the call lock is to be requested.
 """
 
 NOTHING, EDGE, GATE = range(3)

@@ -73,7 +73,7 @@ def locked(setting: Setting, host: Host, c: int) -> Outcome:
 
 
 def answered(setting: Setting, host: Host, c: int) -> Outcome:
-    """See that the last acknowledgement has arrived. Broadcasts about p2ms take a while more that nobody can explain."""
+    """See that the last acknowledgement has arrived. Broadcasts about p2ms take a while more that nothing explains."""
     call = host.pcpus[c].call
     if call.targets and call.kind not in {Kind.FLUSH, Kind.OTHER}:
         return Outcome(in_phase(host, c, Phase.UNEXPLAINED))
