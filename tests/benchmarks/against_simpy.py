@@ -24,6 +24,8 @@ else:
     HAS_SIMPY = True
 
 PROFILE = "two-socket"
+NEW_RULES = False
+"""As in ``tests.benchmarks.peer``, of which this is independent."""
 SEED = 5
 MEAN_GAP_NS, MEAN_HELD_NS, MEAN_REST_NS = 100_000, 1_500, 500
 DISTANCES = ("core", "socket", "remote")
@@ -70,7 +72,8 @@ class Contest:
         for name in ("handoff", "deliver", "ack"):
             costs |= {(name, i): self._costs[f"{name}_{distance}_ns"] for i, distance in enumerate(DISTANCES)}
         turns = [[Turn(*times) for times in own] for own in self._times]
-        model = Model(turns, costs, self._costs["cores_per_socket"], self._costs["threads_per_core"])
+        cores, threads = self._costs["cores_per_socket"], self._costs["threads_per_core"]
+        model = Model(turns, costs, cores, threads, shares_line=NEW_RULES)
         cpu, wall = time.process_time(), time.perf_counter()
         model.run()
         measured = Run(time.perf_counter() - wall, time.process_time() - cpu)

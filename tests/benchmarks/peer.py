@@ -1,7 +1,7 @@
 """The engine's peer in C, ``c/replay.c``: compiled here, given the engine's own arrays, its counts checked to be equal.
 
-``NEW_RULES``: whether the peer follows those rules of docs/background/timing.md that the engine is yet to follow. With
-it goes the list ``NEW_COSTS`` of the numbers that they need.
+``NEW_RULES``: whether the peer follows those rules of docs/background/timing.md that the engine is yet to follow, and
+counts what the engine will count then: time buckets, stalls, rows that waited, writes, how long locks are held.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,12 +38,14 @@ COSTS = (
     "ack_remote_ns", "handler_ns", "exit_ns", "entry_ns", "wake_ns", "invept_ns", "refill_ns", "cores_per_socket",
     "threads_per_core",
 )  # fmt: skip
-NEW_COSTS = ("irqoff_ns", "wake_deep_ns", "deep_after_ns", "unexplained_ns")
+NEW_COSTS = ("irqoff_ns", "wake_deep_ns", "deep_after_ns", "unexplained_ns", "timeout_ns", "online", "shorthand")
 """Numbers of a profile in the order of ``struct costs``."""
 
 MODES = ("guest", "xen", "spin", "idle", "unknown", "irqoff")
 """In the order of ``enum mode``."""
 STATUSES = ("fine", "stuck", "a row that only the engine knows", "more EPT tables than planned")
+
+Costs = Mapping[str, int | str]
 
 ACT = np.dtype(
     {
@@ -68,9 +71,10 @@ _POINTERS = (
     "marked", "hold_cause",
 )  # fmt: skip
 _SIZES = ("pcpus", "p2ms", "domains", "vcpus", "holds", "tables", "causes", "other_cause")
+BUCKETS = 256
 TOTALS = (
     "vmenters", "vmenter_invepts", "under_lock", "call_wait", "post_unlock", "simulated", "status", "status_row",
-    "other_calls", "other_ipis",
+    "other_calls", "other_ipis", "icr_writes", "longest_stall", "watchdog_at",
 )  # fmt: skip
 """In the order of ``struct totals``."""
 HOLD_FIELDS = (y.H_CAUSE, y.H_REQUEST, y.H_ACQUIRE, y.H_RELEASE, y.H_END, y.H_SETS, y.H_BROADCASTS, y.H_DONE)
@@ -90,13 +94,19 @@ class _Costs(ctypes.Structure):
 
 
 class Counts(NamedTuple):
-    """What a replay counted. ``measure``: [domain, cause, what]; ``mode``: [pCPU, mode]; ``hold``: [hold, field]."""
+    """What a replay counted.
+
+    ``measure``: [domain, cause, what]; ``mode``: [pCPU, mode]; ``cpu``: [pCPU, drift, rows that waited, how long];
+    ``hold``: [hold, field]; ``lock``: how long each was held, the call lock first; ``bucket``: [bucket, what].
+    """
 
     measure: NDArray[np.int64]
     total: dict[str, int]
     mode: NDArray[np.int64]
-    drift: NDArray[np.int64]
+    cpu: NDArray[np.int64]
     hold: NDArray[np.int64]
+    lock: NDArray[np.int64]
+    bucket: NDArray[np.int64]
 
 
 class NoCompilerError(Exception):
@@ -131,7 +141,7 @@ def library(folder: Path) -> ctypes.CDLL:
     loaded.replay_new.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     loaded.replay_run.restype = ctypes.c_int64
     loaded.replay_run.argtypes = [ctypes.c_void_p]
-    loaded.replay_counts.argtypes = [ctypes.c_void_p] * 6
+    loaded.replay_counts.argtypes = [ctypes.c_void_p] * 8
     loaded.replay_free.argtypes = [ctypes.c_void_p]
     return loaded
 
@@ -139,7 +149,7 @@ def library(folder: Path) -> ctypes.CDLL:
 class Peer:
     """A mix as the peer wants it, to be replayed any number of times; ``counts``: those of the last replay."""
 
-    def __init__(self, mix: Mix, program: Program, numbers: Numbers, costs: dict[str, int], folder: Path) -> None:
+    def __init__(self, mix: Mix, program: Program, numbers: Numbers, costs: Costs, folder: Path) -> None:
         self._library = library(folder)
         self._causes, self._domains = len(CAUSES), len(numbers.domains)
         self._kept: dict[str, NDArray[Any]] = {
@@ -169,7 +179,10 @@ class Peer:
         }
         addresses = {name: array.ctypes.data for name, array in self._kept.items()}
         self._program = _Program(**sizes, **addresses)
-        self._costs = _Costs(*(costs[name] for name in COSTS), *(costs.get(name, 0) for name in NEW_COSTS))
+        if NEW_RULES and costs["apic"] != "x2apic-physical":
+            raise AssertionError("the peer in C sends a message, of one write, to each target: x2apic-physical")
+        values = {**costs, "online": max(int(costs.get("pcpus", 0)), numbers.pcpus.size)}
+        self._costs = _Costs(*(values[name] for name in COSTS), *(values.get(name, 0) for name in NEW_COSTS))
         self.counts: Counts | None = None
 
     def run(self) -> Run:
@@ -185,14 +198,17 @@ class Peer:
         return measured
 
     def _counted(self, host: int) -> Counts:
-        measure = np.zeros((self._domains, self._causes, 9), np.int64)
+        measure = np.zeros((self._domains, self._causes, len(MEASURES)), np.int64)
         total = np.zeros(len(TOTALS), np.int64)
         mode = np.zeros((self._program.pcpus, len(MODES)), np.int64)
-        drift = np.zeros(self._program.pcpus, np.int64)
+        cpu = np.zeros((self._program.pcpus, 3), np.int64)
         hold = np.zeros((self._program.holds, len(HOLD_FIELDS)), np.int64)
-        arrays = (measure, total, mode, drift, hold)
+        lock = np.zeros(1 + self._program.p2ms, np.int64)
+        buckets = np.zeros(1 + BUCKETS * len(MEASURES), np.int64)
+        arrays = (measure, total, mode, cpu, hold, lock, buckets)
         self._library.replay_counts(host, *(array.ctypes.data for array in arrays))
-        return Counts(measure, dict(zip(TOTALS, total.tolist(), strict=True)), mode, drift, hold)
+        totals = {**dict(zip(TOTALS, total.tolist(), strict=True)), "bucket_width": int(buckets[0])}
+        return Counts(measure, totals, mode, cpu, hold, lock, buckets[1:].reshape(BUCKETS, -1))
 
 
 def _acts(program: Program) -> NDArray[Any]:
@@ -246,9 +262,9 @@ def check_equal(counts: Counts, tally: y.Tally, holds: int) -> dict[str, int]:
         _same(name, np.int64(counts.total[name]), tally.total[at])
         sums[name] = int(tally.total[at])
     for i, name in enumerate(MODES):
-        ours = tally.mode[:, f.MODES.index(name)] if name in f.MODES else np.zeros_like(counts.drift)
+        ours = tally.mode[:, f.MODES.index(name)] if name in f.MODES else np.zeros(tally.mode.shape[0], np.int64)
         _same(f"time in mode {name}", counts.mode[:, i], ours)
-    _same("drift", counts.drift, tally.cpu[:, y.C_DRIFT])
+    _same("drift", counts.cpu[:, 0], tally.cpu[:, y.C_DRIFT])
     for i, at in enumerate(HOLD_FIELDS):
         _same(f"field {at} of holds", counts.hold[:, i], tally.hold[:holds, at])
     return sums

@@ -34,6 +34,15 @@
 #ifndef UNEXPLAINED		/* a broadcast with targets takes t_unexplained at its end */
 #define UNEXPLAINED NEW_RULES
 #endif
+#ifndef SHARED_LINE		/* who acknowledges gets the cache line in which all targets do so */
+#define SHARED_LINE NEW_RULES
+#endif
+#ifndef SHORTHAND		/* a call of all pCPUs online may be one message */
+#define SHORTHAND NEW_RULES
+#endif
+#ifndef NEW_COUNTS		/* time buckets, stalls, rows that waited, register writes, how long locks are held */
+#define NEW_COUNTS NEW_RULES
+#endif
 
 #define NOBODY (-1)
 #define WORDS (MAX_PCPUS / 64)
@@ -67,7 +76,8 @@ enum status { FINE, STUCK, UNSUPPORTED, NO_ROOM };
 struct costs {
 	int64_t acquire, handoff[3], set, store, setup, icr, deliver[3], ack[3], handler, exit, entry, wake, invept, refill;
 	int64_t cores, threads;
-	int64_t irqoff, wake_deep, deep_after, unexplained;
+	int64_t irqoff, wake_deep, deep_after, unexplained, timeout;
+	int64_t online, shorthand;
 };
 
 struct act {
@@ -100,6 +110,7 @@ struct pcpus {
 
 struct lock {
 	int32_t owner, first, last;
+	int64_t since, held;	/* of the owner; in all */
 };
 
 struct p2m {
@@ -121,6 +132,8 @@ struct hold {
 
 struct broadcast {
 	int64_t asked, locked, answered;
+	int64_t line_at;	/* when the last who got the line of acknowledgements has cleared its bit ... */
+	int32_t line_by;	/* ... and who that is */
 	int32_t p2m, hold, left, targets, row;
 	uint8_t cause, wanted, ends_hold, is_other;
 };
@@ -133,7 +146,7 @@ struct pcpu {
 	int64_t irqs_on_at;
 	int32_t irq_from;	/* sender of an interrupt on its way, or NOBODY */
 	int32_t handling;	/* sender of the one in its handler, or NOBODY */
-	uint8_t phase, mode, shown, reentering, waits_for_row, depth;
+	uint8_t phase, mode, shown, reentering, clearing, waits_for_row, depth;
 	int64_t pc, first, last;
 	int64_t recorded, ended, since;
 	int64_t edge;
@@ -145,6 +158,8 @@ struct pcpu {
 	int64_t struck_at;	/* NEVER: no guest was interrupted */
 	int32_t core, socket;
 	int32_t repeats;
+	int64_t stalled_at;	/* NEVER: softirqs can run */
+	int64_t waits_since, edges_waited, edge_wait;
 	int32_t held_p2m[DEPTH], held[DEPTH];
 	struct broadcast cast;
 	int64_t in_mode[MODES];
@@ -152,7 +167,16 @@ struct pcpu {
 
 struct totals {
 	int64_t vmenters, vmenter_invepts, under_lock, call_wait, post_unlock, simulated, status, status_row;
-	int64_t other_calls, other_ipis;
+	int64_t other_calls, other_ipis, icr_writes, longest_stall, watchdog_at;
+};
+
+/* What is counted by time: each bucket for so many ns, twice as many whenever they do not reach far enough. */
+#define BUCKETS 256
+#define FIRST_WIDTH 1024
+
+struct timeline {
+	int64_t width, end, now;
+	int64_t bucket[BUCKETS][MEASURES];
 };
 
 struct host {
@@ -169,6 +193,7 @@ struct host {
 	int64_t (*measure)[MEASURES];	/* per domain and cause */
 	struct hold *hold;
 	struct totals total;
+	struct timeline timeline;
 };
 
 #endif

@@ -40,9 +40,26 @@ static inline int distance(const struct pcpu *a, const struct pcpu *b)
 	return a->core == b->core ? 0 : a->socket == b->socket ? 1 : 2;
 }
 
-static inline int64_t *measure(struct host *h, int32_t domain, int32_t cause)
+/* Count something for a domain and a cause, and for the time that it is. */
+static inline void charge(struct host *h, int32_t domain, int32_t cause, enum measure what, int64_t amount)
 {
-	return h->measure[(int64_t)domain * h->program->causes + cause];
+	h->measure[(int64_t)domain * h->program->causes + cause][what] += amount;
+	if (NEW_COUNTS)
+		h->timeline.bucket[h->timeline.now][what] += amount;
+}
+
+/* Turn to the bucket of a time. */
+static void turn_to(struct timeline *t, int64_t now)
+{
+	while (now >= BUCKETS * t->width) {
+		for (int i = 0; i < BUCKETS / 2; i++)
+			for (int what = 0; what < MEASURES; what++)
+				t->bucket[i][what] = t->bucket[2 * i][what] + t->bucket[2 * i + 1][what];
+		memset(t->bucket[BUCKETS / 2], 0, sizeof(t->bucket) / 2);
+		t->width *= 2;
+	}
+	t->now = now / t->width;
+	t->end = (t->now + 1) * t->width;
 }
 
 static inline enum op op_of(const struct program *w, int64_t row)
@@ -143,13 +160,9 @@ static inline void schedule(struct host *h, int32_t c, int64_t now)
 	heap_set(&h->heap, (uint32_t)c, later(time, now));
 }
 
-/* Account for the time in the mode that a pCPU has just left. */
-static inline void show_mode(struct pcpu *p, int64_t now)
+/* Account for the time since the last account: behind a VM exit, interrupts have been off at first. */
+static inline void count_mode(struct pcpu *p, int64_t now)
 {
-	enum mode mode = mode_of(p);
-
-	if (mode == p->shown)
-		return;
 	if (EXIT_IRQOFF && p->shown == XEN && p->irqs_on_at > p->since) {
 		int64_t on_at = p->irqs_on_at < now ? p->irqs_on_at : now;
 
@@ -157,8 +170,35 @@ static inline void show_mode(struct pcpu *p, int64_t now)
 		p->since = on_at;
 	}
 	p->in_mode[p->shown] += now - p->since;
-	p->shown = mode;
 	p->since = now;
+}
+
+static inline void show_mode(struct pcpu *p, int64_t now)
+{
+	enum mode mode = mode_of(p);
+
+	if (mode != p->shown) {
+		count_mode(p, now);
+		p->shown = mode;
+	}
+}
+
+/* Softirqs cannot run from the beginning of a stall to its end. */
+
+static inline void begin_stall(struct pcpu *p, int64_t now)
+{
+	if (NEW_COUNTS && p->stalled_at == NEVER)
+		p->stalled_at = now;
+}
+
+static inline void end_stall(struct host *h, struct pcpu *p, int64_t now)
+{
+	int64_t fires = p->stalled_at + h->cost.timeout;
+
+	h->total.longest_stall = later(h->total.longest_stall, now - p->stalled_at);
+	if (now >= fires && fires < h->total.watchdog_at)
+		h->total.watchdog_at = fires;
+	p->stalled_at = NEVER;
 }
 
 /* End a row: the next one is due after its gap, or, after idling and lost records, when it was recorded. */
@@ -169,6 +209,8 @@ static inline void begin_gap(struct host *h, struct pcpu *p, int64_t now)
 	p->phase = GAP;
 	p->ended = now;
 	p->due = now;
+	if (NEW_COUNTS && p->stalled_at != NEVER && p->depth == 0)
+		end_stall(h, p, now);
 	if (p->pc == p->last)
 		return;
 	p->recorded += w->gap[p->pc];
@@ -201,6 +243,8 @@ static inline void pass_on(struct host *h, struct lock *lock, const struct pcpu 
 	struct pcpu *heir;
 	int32_t c = lock->first;
 
+	if (NEW_COUNTS)
+		lock->held += now - lock->since;
 	lock->owner = c;
 	if (c == NOBODY)
 		return;
@@ -227,10 +271,10 @@ static inline bool invalidate(struct host *h, int32_t c, int32_t domain)
 	drop(&p2m->marks, c);
 	p->cold_cause = p2m->mark_cause;
 	p->cold_domain = domain;
-	measure(h, domain, p2m->mark_cause)[M_INVEPTS]++;
+	charge(h, domain, p2m->mark_cause, M_INVEPTS, 1);
 	h->total.vmenter_invepts++;
 	if (p->struck_at == NEVER)
-		measure(h, domain, p2m->mark_cause)[M_STOLEN] += h->cost.invept;
+		charge(h, domain, p2m->mark_cause, M_STOLEN, h->cost.invept);
 	return true;
 }
 
@@ -248,12 +292,11 @@ static inline void be_in_guest(struct host *h, struct pcpu *p, int64_t now)
 		else
 			p->due += refill;
 		if (p->struck_at == NEVER)
-			measure(h, p->cold_domain, p->cold_cause)[M_STOLEN] += refill;
+			charge(h, p->cold_domain, p->cold_cause, M_STOLEN, refill);
 		p->cold_cause = NOBODY;
 	}
 	if (p->struck_at != NEVER) {
-		if (p->struck_domain != NOBODY)
-			measure(h, p->struck_domain, p->struck_cause)[M_STOLEN] += now - p->struck_at + refill;
+		charge(h, p->struck_domain, p->struck_cause, M_STOLEN, now - p->struck_at + refill);
 		p->struck_at = NEVER;
 	}
 }
@@ -292,9 +335,11 @@ static inline void take_interrupt(struct host *h, int32_t c, int64_t now)
 	switch (mode_below(p)) {
 	case GUEST:
 		p->busy_until += h->cost.exit;
-		p->struck_at = now;
-		p->struck_domain = cast->is_other ? NOBODY : h->p2m[cast->p2m].domain;
-		p->struck_cause = cast->cause;
+		if (!cast->is_other) {
+			p->struck_at = now;
+			p->struck_domain = h->p2m[cast->p2m].domain;
+			p->struck_cause = cast->cause;
+		}
 		break;
 	case IDLE:
 		p->busy_until += wake_time(h, p, now);
@@ -306,12 +351,27 @@ static inline void take_interrupt(struct host *h, int32_t c, int64_t now)
 	p->irq_from = NOBODY;
 }
 
+/* Get the cache line of acknowledgements from whoever has had it last; returns when it has come. */
+static inline int64_t get_line(struct host *h, int32_t c, struct broadcast *cast, int64_t now)
+{
+	cast->line_at = later(now, cast->line_at) + h->cost.handoff[distance(&h->cpu[cast->line_by], &h->cpu[c])];
+	cast->line_by = c;
+	return cast->line_at;
+}
+
 static inline void end_handler(struct host *h, int32_t c, int64_t now)
 {
 	struct pcpu *p = &h->cpu[c], *sender = &h->cpu[p->handling];
 	struct broadcast *cast = &sender->cast;
 	int32_t from = p->handling;
 
+	if (SHARED_LINE && !p->clearing) {
+		p->busy_until = get_line(h, c, cast, now);
+		p->clearing = p->busy_until > now;
+		if (p->clearing)
+			return;
+	}
+	p->clearing = false;
 	p->handling = NOBODY;
 	cast->answered = later(cast->answered, now + h->cost.ack[distance(p, sender)]);
 	if (--cast->left == 0)
@@ -336,7 +396,7 @@ static inline void request_broadcast(struct host *h, int32_t c, int64_t now)
 	if (cast->is_other) {
 		h->total.other_calls++;
 	} else {
-		measure(h, h->p2m[cast->p2m].domain, cast->cause)[M_BROADCASTS]++;
+		charge(h, h->p2m[cast->p2m].domain, cast->cause, M_BROADCASTS, 1);
 		h->total.under_lock += p->depth > 0;
 		h->hold[cast->hold].broadcasts++;
 	}
@@ -359,55 +419,82 @@ static inline void end_broadcast(struct host *h, int32_t c, int64_t now)
 	begin_gap(h, p, now);
 }
 
-static inline void interrupt(struct host *h, int32_t c, int32_t target, int64_t *sent, int64_t now)
+/* A sender's messages: when the last one was written, and whether there is but one, for all pCPUs online. */
+struct messages {
+	int64_t sent;
+	bool shorthand;
+};
+
+static inline struct messages first_message(const struct host *h, int64_t targets, int64_t now)
+{
+	return (struct messages){
+		.sent = now + h->cost.setup,
+		.shorthand = SHORTHAND && h->cost.shorthand && targets + 1 == h->cost.online,
+	};
+}
+
+static inline void interrupt(struct host *h, int32_t c, int32_t target, struct messages *messages, int64_t now)
 {
 	struct pcpu *p = &h->cpu[target];
 
-	*sent += h->cost.icr;
+	if (!messages->shorthand || h->cpu[c].cast.targets == 0) {
+		messages->sent += h->cost.icr;
+		h->total.icr_writes++;
+	}
 	p->irq_from = c;
-	p->irq_at = *sent + h->cost.deliver[distance(&h->cpu[c], p)];
+	p->irq_at = messages->sent + h->cost.deliver[distance(&h->cpu[c], p)];
 	h->cpu[c].cast.targets++;
 	schedule(h, target, now);
 }
 
-/* Interrupt the pCPUs of a set but for the sender; one message, of one register write, for each: x2apic-physical. */
-static inline void interrupt_all(struct host *h, int32_t c, const struct pcpus *set, int64_t *sent, int64_t now)
+/* Interrupt the pCPUs of a set but for the sender; else one message, of one register write, for each: x2apic-physical. */
+static inline int64_t interrupt_set(struct host *h, int32_t c, const struct pcpus *set, int64_t now)
 {
+	struct messages messages;
+	int64_t targets = -(int64_t)contains(set, c);
+
+	for (uint32_t i = 0; i < h->words; i++)
+		targets += __builtin_popcountll(set->word[i]);
+	messages = first_message(h, targets, now);
 	for (uint32_t i = 0; i < h->words; i++)
 		for (uint64_t word = set->word[i]; word; word &= word - 1) {
 			int32_t target = (int32_t)(64 * i) + __builtin_ctzll(word);
 
 			if (target != c)
-				interrupt(h, c, target, sent, now);
+				interrupt(h, c, target, &messages, now);
 		}
+	return messages.sent;
 }
 
 /* Interrupt whom a call of no p2m is for: one pCPU, or all. */
-static inline void interrupt_others(struct host *h, int32_t c, int32_t target, int64_t *sent, int64_t now)
+static inline int64_t interrupt_others(struct host *h, int32_t c, int32_t target, int64_t now)
 {
 	int32_t first = target == NOBODY ? 0 : target, last = target == NOBODY ? h->program->pcpus - 1 : target;
+	struct messages messages = first_message(h, last - first + 1 - (first <= c && c <= last), now);
 
 	for (int32_t other = first; other <= last; other++)
 		if (other != c)
-			interrupt(h, c, other, sent, now);
+			interrupt(h, c, other, &messages, now);
+	return messages.sent;
 }
 
 static inline void send(struct host *h, int32_t c, int64_t now)
 {
 	struct pcpu *p = &h->cpu[c];
 	struct broadcast *cast = &p->cast;
-	int64_t sent = now + h->cost.setup;
+	int64_t sent;
 
-	cast->locked = cast->answered = now;
+	cast->locked = cast->answered = cast->line_at = h->call_lock.since = now;
+	cast->line_by = c;
 	cast->targets = 0;
 	if (cast->is_other) {
-		interrupt_others(h, c, h->program->target[cast->row], &sent, now);
+		sent = interrupt_others(h, c, h->program->target[cast->row], now);
 		h->total.other_ipis += cast->targets;
 	} else {
 		int32_t domain = h->p2m[cast->p2m].domain;
 
-		interrupt_all(h, c, &h->domain[domain].dirty, &sent, now);
-		measure(h, domain, cast->cause)[M_IPIS] += cast->targets;
+		sent = interrupt_set(h, c, &h->domain[domain].dirty, now);
+		charge(h, domain, cast->cause, M_IPIS, cast->targets);
 	}
 	cast->left = cast->targets;
 	if (cast->targets == 0) {
@@ -420,7 +507,7 @@ static inline void send(struct host *h, int32_t c, int64_t now)
 
 static inline void all_answered(struct host *h, int32_t c, int64_t now)
 {
-	if (UNEXPLAINED && h->cost.unexplained) {
+	if (UNEXPLAINED && h->cost.unexplained && !h->cpu[c].cast.is_other) {
 		h->cpu[c].phase = LINGERING;
 		h->cpu[c].due = now + h->cost.unexplained;
 	} else {
@@ -443,6 +530,7 @@ static inline bool begin_hold(struct host *h, int32_t c, int32_t n, int32_t hold
 		begin_gap(h, p, now);
 		return true;
 	}
+	begin_stall(p, now);
 	h->hold[hold].request = now;
 	request_lock(h, &p2m->lock, c, TAKING, now);
 	return true;
@@ -451,8 +539,10 @@ static inline bool begin_hold(struct host *h, int32_t c, int32_t n, int32_t hold
 static inline void acquired(struct host *h, struct pcpu *p, int64_t now)
 {
 	int32_t hold = p->held[p->depth - 1];
+	struct p2m *p2m = &h->p2m[p->held_p2m[p->depth - 1]];
 
-	h->p2m[p->held_p2m[p->depth - 1]].hold = hold;
+	p2m->hold = hold;
+	p2m->lock.since = now;
 	h->hold[hold].acquire = now;
 	begin_gap(h, p, now);
 }
@@ -463,7 +553,6 @@ static inline void end_hold(struct host *h, int32_t c, int64_t now)
 	int32_t n = p->held_p2m[--p->depth], number = p->held[p->depth];
 	struct p2m *p2m = &h->p2m[n];
 	struct hold *hold;
-	int64_t *counts;
 
 	if (number == NOBODY) {
 		begin_gap(h, p, now);
@@ -472,9 +561,8 @@ static inline void end_hold(struct host *h, int32_t c, int64_t now)
 	hold = &h->hold[number];
 	hold->release = hold->end = now;
 	hold->done = 1;
-	counts = measure(h, p2m->domain, (int32_t)hold->cause);
-	counts[M_HOLDS]++;
-	counts[M_HOLD_NS] += now - hold->acquire;
+	charge(h, p2m->domain, (int32_t)hold->cause, M_HOLDS, 1);
+	charge(h, p2m->domain, (int32_t)hold->cause, M_HOLD_NS, now - hold->acquire);
 	p2m->hold = NOBODY;
 	pass_on(h, &p2m->lock, p, now);
 	if (!p2m->owed) {
@@ -498,7 +586,6 @@ static inline bool store(struct host *h, struct pcpu *p, int64_t now)
 	struct p2m *p2m = &h->p2m[h->program->arg[row]];
 	const struct act *act = &h->program->act[h->program->item[row]];
 	struct written done = { .stores = 1 };
-	int64_t *counts = measure(h, p2m->domain, act->cause);
 
 	p->repeats--;
 	if (act->gfn != NOBODY) {
@@ -507,13 +594,13 @@ static inline bool store(struct host *h, struct pcpu *p, int64_t now)
 		enter_evidence(&h->pool, p2m->root, gfn, act->level, p2m->unknown, act->present, act->old_type);
 		done = write_entry(&h->pool, p2m->root, gfn, act->level, act->entry);
 	}
-	counts[M_SETS]++;
-	counts[M_STORES] += done.stores;
+	charge(h, p2m->domain, act->cause, M_SETS, 1);
+	charge(h, p2m->domain, act->cause, M_STORES, done.stores);
 	h->hold[p2m->hold].sets++;
 	p->phase = STORING;
 	p->due = now + h->cost.set + (done.stores + done.built - 1) * h->cost.store;
 	if (act->present || done.split) {
-		counts[M_SYNCS]++;
+		charge(h, p2m->domain, act->cause, M_SYNCS, 1);
 		fill(&p2m->marks, h->words);
 		p2m->mark_cause = act->cause;
 		p2m->owed_cause = p2m->owed ? p2m->owed_cause : act->cause;
@@ -564,7 +651,7 @@ static inline void load(struct host *h, int32_t c, int32_t domain, int32_t vcpu)
 
 /* Rows. */
 
-static inline bool has_to_wait(struct host *h, int32_t c)
+static inline bool has_to_wait(struct host *h, int32_t c, int64_t now)
 {
 	struct pcpu *p = &h->cpu[c], *other;
 	const struct program *w = h->program;
@@ -575,6 +662,7 @@ static inline bool has_to_wait(struct host *h, int32_t c)
 	if (w->edge[p->pc] < other->pc)
 		return false;
 	p->waits_for_row = true;
+	p->waits_since = now;
 	p->edge = w->edge[p->pc];
 	p->next = other->waiters;
 	other->waiters = c;
@@ -593,6 +681,8 @@ static inline void release_waiters(struct host *h, struct pcpu *p, int64_t row, 
 		}
 		*link = waiter->next;
 		waiter->waits_for_row = false;
+		waiter->edges_waited++;
+		waiter->edge_wait += now - waiter->waits_since;
 		schedule(h, c, now);
 	}
 }
@@ -605,6 +695,8 @@ static inline void call(struct host *h, int32_t c, int64_t row, int64_t now)
 		begin_gap(h, p, now);
 		return;
 	}
+	if (p->depth == 0)
+		begin_stall(p, now);
 	p->cast.row = (int32_t)row;
 	p->cast.ends_hold = false;
 	p->cast.is_other = true;
@@ -619,10 +711,10 @@ static inline bool carry_out(struct host *h, int32_t c, int64_t now)
 	int32_t arg = w->arg[row];
 	bool supported = true;
 
-	p->irqs_on_at = now < p->irqs_on_at ? now : p->irqs_on_at;
-	if (has_to_wait(h, c))
+	if (has_to_wait(h, c, now))
 		return true;
 	p->pc++;
+	p->irqs_on_at = now < p->irqs_on_at ? now : p->irqs_on_at;
 	switch (op_of(w, row)) {
 	case OP_VMENTER:
 		if (invalidate(h, c, arg)) {
@@ -634,8 +726,10 @@ static inline bool carry_out(struct host *h, int32_t c, int64_t now)
 		break;
 	case OP_VMEXIT:
 		p->mode = XEN;
-		if (EXIT_IRQOFF)
+		if (EXIT_IRQOFF) {
+			count_mode(p, now);
 			p->irqs_on_at = now + h->cost.irqoff;
+		}
 		begin_gap(h, p, now);
 		break;
 	case OP_SWITCH_IN:
@@ -729,6 +823,8 @@ int64_t replay_run(struct host *h)
 		struct pcpu *p = &h->cpu[c];
 
 		now = heap_time(h->heap.key[0]);
+		if (NEW_COUNTS && now >= h->timeline.end)
+			turn_to(&h->timeline, now);
 		if (p->handling != NOBODY) {
 			end_handler(h, c, now);
 		} else if (p->reentering) {
@@ -748,7 +844,7 @@ int64_t replay_run(struct host *h)
 	for (int32_t c = 0; c < h->program->pcpus; c++) {
 		struct pcpu *p = &h->cpu[c];
 
-		p->in_mode[p->shown] += now - p->since;
+		count_mode(p, now);
 		if (h->total.status == FINE && (p->pc < p->last || p->phase != GAP)) {
 			h->total.status = STUCK;
 			h->total.status_row = p->pc;
@@ -768,7 +864,7 @@ static void init_cpu(struct host *h, int32_t c)
 
 	*p = (struct pcpu){
 		.due = w->begin[c] < w->begin[c + 1] ? w->gap[w->begin[c]] : 0,
-		.left = NEVER, .struck_at = NEVER,
+		.left = NEVER, .struck_at = NEVER, .stalled_at = NEVER,
 		.irq_from = NOBODY, .handling = NOBODY, .next = NOBODY, .waiters = NOBODY,
 		.phase = GAP, .mode = UNKNOWN, .shown = UNKNOWN,
 		.pc = w->begin[c], .first = w->begin[c], .last = w->begin[c + 1],
@@ -785,7 +881,7 @@ static void init_p2m(struct host *h, int32_t n)
 	struct p2m *p2m = &h->p2m[n];
 
 	*p2m = (struct p2m){
-		.lock = { NOBODY, NOBODY, NOBODY },
+		.lock = { .owner = NOBODY, .first = NOBODY, .last = NOBODY },
 		.domain = w->domain_of[n], .hold = NOBODY, .root = (uint32_t)n, .unknown = w->unknown[n],
 		.mark_cause = (uint8_t)w->other_cause,
 	};
@@ -811,7 +907,9 @@ struct host *replay_new(const struct program *w, const struct costs *costs)
 	h->pool.table = calloc((size_t)w->tables + 1, sizeof(*h->pool.table));
 	h->measure = calloc((size_t)w->domains * (size_t)w->causes, sizeof(*h->measure));
 	h->hold = calloc((size_t)w->holds, sizeof(*h->hold));
-	h->call_lock = (struct lock){ NOBODY, NOBODY, NOBODY };
+	h->call_lock = (struct lock){ .owner = NOBODY, .first = NOBODY, .last = NOBODY };
+	h->timeline.width = h->timeline.end = FIRST_WIDTH;
+	h->total.watchdog_at = NEVER;
 	heap_init(&h->heap, (uint32_t)w->pcpus);
 	for (int32_t c = 0; c < w->pcpus; c++)
 		init_cpu(h, c);
@@ -826,16 +924,24 @@ struct host *replay_new(const struct program *w, const struct costs *costs)
 	return h;
 }
 
-void replay_counts(const struct host *h, int64_t *measures, struct totals *totals, int64_t *modes, int64_t *drifts,
-		   struct hold *holds)
+/* `cpus`: drift, rows that waited, how long. `buckets`: their width, and then what was counted in each. */
+void replay_counts(const struct host *h, int64_t *measures, struct totals *totals, int64_t *modes, int64_t *cpus,
+		   struct hold *holds, int64_t *locks, int64_t *buckets)
 {
 	memcpy(measures, h->measure, (size_t)(h->program->domains * h->program->causes) * sizeof(*h->measure));
 	memcpy(holds, h->hold, (size_t)h->program->holds * sizeof(*holds));
 	*totals = h->total;
 	for (int32_t c = 0; c < h->program->pcpus; c++) {
 		memcpy(modes + c * MODES, h->cpu[c].in_mode, sizeof(h->cpu[c].in_mode));
-		drifts[c] = h->cpu[c].ended - h->cpu[c].recorded;
+		cpus[3 * c] = h->cpu[c].ended - h->cpu[c].recorded;
+		cpus[3 * c + 1] = h->cpu[c].edges_waited;
+		cpus[3 * c + 2] = h->cpu[c].edge_wait;
 	}
+	locks[0] = h->call_lock.held;
+	for (int32_t n = 0; n < h->program->p2ms; n++)
+		locks[n + 1] = h->p2m[n].lock.held;
+	buckets[0] = h->timeline.width;
+	memcpy(buckets + 1, h->timeline.bucket, sizeof(h->timeline.bucket));
 }
 
 void replay_free(struct host *h)
