@@ -14,6 +14,7 @@ from eptreplay.machine.profile import load_profile
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
+from eptreplay.replay.host import Host
 from eptreplay.replay.program import Reading, number_workload
 from eptreplay.replay.simulate import Detail, _new_host, _new_tally
 from eptreplay.strategies.registry import STRATEGIES
@@ -40,12 +41,13 @@ class Mixed(NamedTuple):
 
 
 class Engine:
-    """A mix on the engine, to be replayed any number of times; ``tally``: of the last replay."""
+    """A mix on the engine, to be replayed any number of times; ``host``, ``tally``: of the last replay."""
 
     def __init__(self, pcpus: int, rows: int) -> None:
         self.mix = make_mix(pcpus, rows)
         self.program, self.numbers = number_workload(self.mix.workload, Reading())
-        self.costs = load_profile(PROFILE).costs()
+        self.costs = {**load_profile(PROFILE).costs(), "apic": "x2apic-physical"}
+        self.host: Host | None = None
         self.tally: y.Tally | None = None
 
     def run(self, *names: str, threads: int = 1) -> Run:
@@ -54,12 +56,14 @@ class Engine:
         prepared = []
         for strategy in (STRATEGIES[name] for name in names):
             host = _new_host(workload, numbers, self.program, strategy, self.costs)
-            prepared.append((host, _new_tally(numbers, Detail()), self.program, compiled_decision(strategy)))
+            prepared.append(
+                (host, _new_tally(numbers, self.program, Detail()), self.program, compiled_decision(strategy))
+            )
         with ThreadPoolExecutor(threads) as pool:
             cpu, wall = time.process_time(), time.perf_counter()
             list(pool.map(lambda arguments: run(*arguments), prepared))
             measured = Run(time.perf_counter() - wall, time.process_time() - cpu)
-        self.tally = prepared[-1][1]
+        self.host, self.tally = prepared[-1][:2]
         assert int(self.tally.total[y.STATUS]) == y.FINE
         return measured
 
@@ -72,7 +76,8 @@ def measure_mix(pcpus: int, rows: int, rounds: int, folder: Path) -> Mixed:
     engine.run("deferred")
     assert peer.counts is not None
     assert engine.tally is not None
-    sums = check_equal(peer.counts, engine.tally, engine.numbers.holds.size)
+    assert engine.host is not None
+    sums = check_equal(peer.counts, engine.tally, engine.host, engine.numbers.holds.size)
     contestants = (peer.run, partial(engine.run, "deferred"), partial(engine.run, "never"))
     theirs, ours, never = alternate(rounds, *contestants)
     return Mixed(pcpus, engine.mix.workload.rows, theirs, ours, never, sums)

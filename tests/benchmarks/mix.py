@@ -170,7 +170,7 @@ def _written_out(stints: _Stints, pcpus: int, rounds: int, draw: np.random.Gener
     recorded = np.cumsum(gap)
     recorded -= np.repeat((recorded - gap)[first[:-1]], np.diff(first))
     written = _writes(stints, of_unit[writes], rounds, draw)
-    return Mix(_workload(pcpus, first, op, gap, edge, recorded, stint, stints, begin, written, rounds), target)
+    return Mix(_workload(pcpus, first, op, gap, edge, recorded, stint, stints, begin, written, rounds, target), target)
 
 
 def _gaps(op: NDArray[np.uint8], draw: np.random.Generator) -> Int64s:
@@ -249,6 +249,7 @@ def _workload(
     begin: Int64s,
     writes: _Writes,
     rounds: int,
+    target: Int64s,
 ) -> Workload:
     """Return the columns of a workload."""
     size = op.size
@@ -295,6 +296,9 @@ def _workload(
         "preemptible": column(np.int8, -1),
         "not_before_ns": column(np.int64, -1),
         "not_after_ns": column(np.int64, -1),
+        "target": target.astype(np.int32),
+        "freed_by": column(np.int64, -1),
+        "cut_ns": column(np.int64, 0),
     }
     # CALL rows have a cause that is a number, as acts have.
     columns["cause"][op == s.CALL] = CAUSES.index("other")

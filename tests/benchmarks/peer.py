@@ -1,7 +1,7 @@
 """The engine's peer in C, ``c/replay.c``: compiled here, given the engine's own arrays, its counts checked to be equal.
 
-``NEW_RULES``: whether the peer follows those rules of docs/background/timing.md that the engine is yet to follow, and
-counts what the engine will count then: time buckets, stalls, rows that waited, writes, how long locks are held.
+``NEW_RULES``: whether the peer follows all rules of docs/background/timing.md that the mix exercises, and counts what
+the engine counts besides: time buckets, stalls, rows that waited, writes, how long locks are held.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from eptreplay.causes import CAUSES
 from eptreplay.machine import fields as f
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
+from eptreplay.replay.host import Host
 from eptreplay.replay.program import Numbers, Program
 from eptreplay.workload.schema import CALL
 from tests.benchmarks.measure import Run
@@ -30,7 +31,7 @@ from tests.benchmarks.mix import Mix
 SOURCES = Path(__file__).with_name("c")
 FLAGS = ("-O3", "-march=native", "-std=c17", "-Wall", "-Wextra", "-shared", "-fPIC")
 COMPILERS = ("cc", "gcc", "clang")
-NEW_RULES = False
+NEW_RULES = True
 
 COSTS = (
     "acquire_ns", "handoff_core_ns", "handoff_socket_ns", "handoff_remote_ns", "set_ns", "store_ns", "setup_ns",
@@ -251,7 +252,16 @@ ENGINE_TOTALS = {
 }
 
 
-def check_equal(counts: Counts, tally: y.Tally, holds: int) -> dict[str, int]:
+NEW_TOTALS = {
+    "other_calls": y.OTHER_CALLS,
+    "other_ipis": y.OTHER_IPIS,
+    "icr_writes": y.ICR_WRITES,
+    "longest_stall": y.STALL,
+    "bucket_width": y.BUCKET_WIDTH,
+}
+
+
+def check_equal(counts: Counts, tally: y.Tally, host: Host, holds: int) -> dict[str, int]:
     """Raise AssertionError unless engine and peer have counted the same everywhere; returns the sums."""
     sums: dict[str, int] = {}
     for i, (name, at) in enumerate(MEASURES):
@@ -264,6 +274,14 @@ def check_equal(counts: Counts, tally: y.Tally, holds: int) -> dict[str, int]:
     for i, name in enumerate(MODES):
         ours = tally.mode[:, f.MODES.index(name)] if name in f.MODES else np.zeros(tally.mode.shape[0], np.int64)
         _same(f"time in mode {name}", counts.mode[:, i], ours)
+    for name, at in NEW_TOTALS.items():
+        _same(name, np.int64(counts.total[name]), tally.total[at])
+        sums[name] = int(tally.total[at])
+    _same("rows that waited", counts.cpu[:, 1], tally.cpu[:, y.C_EDGES])
+    _same("how long rows waited", counts.cpu[:, 2], tally.cpu[:, y.C_EDGE_NS])
+    _same("how long locks were held", counts.lock, host.lock[: counts.lock.size, f.HELD])
+    for i, (name, at) in enumerate(MEASURES):
+        _same(f"{name} by time", counts.bucket[:, i], tally.bucket[:, at])
     _same("drift", counts.cpu[:, 0], tally.cpu[:, y.C_DRIFT])
     for i, at in enumerate(HOLD_FIELDS):
         _same(f"field {at} of holds", counts.hold[:, i], tally.hold[:holds, at])

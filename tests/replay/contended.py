@@ -94,6 +94,9 @@ def _turns(first: int, ops: tuple[int, ...], gaps: tuple[Times, ...]) -> Workloa
         "preemptible": np.full(size, -1, np.int8),
         "not_before_ns": np.full(size, -1),
         "not_after_ns": np.full(size, -1),
+        "target": np.full(size, -1, np.int32),
+        "freed_by": np.full(size, -1),
+        "cut_ns": np.zeros(size, np.int64),
     }
     domains = (Domain(GUEST, True, False, False),)  # noqa: FBT003 (a table of facts)
     return Workload(**columns, domains=domains, facts=Facts(True, True, True), shares=())  # noqa: FBT003
