@@ -84,7 +84,7 @@ SWITCHES = {
 MOST_LOCKLESS = 8192
 """pCPUs that may have a queue of calls each, of which every one may have to name every other."""
 
-MOST_LOOKUPS = 1 << 28
+MOST_LOOKUPS = 1 << 24
 """Single lookups of a workload: each is replayed, and its wait kept."""
 
 MOST_NODES = 1 << 20

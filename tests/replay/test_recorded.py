@@ -32,7 +32,7 @@ HOSTS = [
 ]
 
 
-def carried(workload: Workload, host: RecordedHost) -> np.ndarray:  # type: ignore[type-arg]
+def carried(workload: Workload, host: RecordedHost) -> np.ndarray:
     """Return when each row is carried out on a host."""
     program, numbers = number_workload(workload, Reading(tables=host.strategy.tables))
     costs = host.profile.costs()
