@@ -1,7 +1,8 @@
 """Whose turn it is: a tournament of pCPUs, won by the one with the earliest time, and among equals the lowest number.
 
-``tree[1]`` is the winner of all, ``tree[i]`` that of ``tree[2 i]`` and ``tree[2 i + 1]``; the second half of the array
-are the pCPUs themselves, up to a power of two. A change costs one comparison for each level.
+``key[1]`` and ``tree[1]`` are the time and the number of the winner of all, ``key[i]`` and ``tree[i]`` those of the
+earlier of ``2 i`` and ``2 i + 1``; the second half of the arrays are the pCPUs themselves, up to a power of two. A
+change is carried to the top with one comparison for each level, all with numbers that are known beforehand.
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ Int64s = NDArray[np.int64]
 
 
 def new_clock(pcpus: int) -> tuple[Int64s, Int64s]:
-    """Return the times and the tree for so many pCPUs; nobody's time has come yet."""
+    """Return times and numbers for so many pCPUs; nobody's time has come yet."""
     leaves = 1 << max(1, (pcpus - 1).bit_length())
     tree = np.zeros(2 * leaves, np.int64)
     tree[leaves:] = np.arange(leaves)
     for i in range(leaves - 1, 0, -1):
         tree[i] = tree[2 * i]
-    return np.full(leaves, NEVER, np.int64), tree
+    return np.full(2 * leaves, NEVER, np.int64), tree
 
 
 @part
-def set_time(times: Int64s, tree: Int64s, c: int, time: int) -> None:
+def set_time(key: Int64s, tree: Int64s, c: int, time: int) -> None:
     """Enter when pCPU ``c`` has something to do next."""
-    if times[c] == time:
-        return
-    times[c] = time
     i = (tree.size >> 1) + c
+    if key[i] == time:
+        return
+    key[i] = time
+    winner = c
     while i > 1:
-        left = tree[i & ~1]
-        right = tree[i | 1]
-        winner = left if times[left] <= times[right] else right
+        # Both are read before anything is decided, so that nothing has to be guessed.
+        other, rival = key[i ^ 1], tree[i ^ 1]
+        loses = (other < time) | ((other == time) & (rival < winner))
+        time = other if loses else time
+        winner = rival if loses else winner
         i >>= 1
+        key[i] = time
         tree[i] = winner

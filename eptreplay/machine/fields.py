@@ -5,6 +5,7 @@
     p2m[p2m, field]
     dom[domain, field]
     cost[field]          from the profile, in nanoseconds
+    place[pCPU, field]   where each pCPU is
     how[field]           the strategy, the policy of the p2m locks, the seed
 
 Domains, vCPUs, p2ms and pCPUs have dense numbers from 0 here; -1 stands for none or unknown.
@@ -19,52 +20,54 @@ NEVER = np.int64(1) << 62
 """A time that does not come."""
 
 (
-    DUE,        # when the phase of its program is over, as far as that hangs on time
-    LEFT,       # what is left of it, while an interrupt or a pause keeps the pCPU from its work; else NEVER
-    FREE,       # when the handler or the re-entry that it is at is over
-    CALLS,      # whose call comes first in its queue, or NONE ...
-    LAST_CALL,  # ... and whose last
-    ARRIVES,    # when the interrupt for them arrives
-    FLUSHER,    # who wants it to flush its TLB, or NONE
-    FLUSH_ARRIVES,
-    OFF_UNTIL,  # until when interrupts stay off behind its last VM exit
+    EVENT,      # what comes next: see below
+    PHASE,      # what its program is at: see below
+    MODE,       # but for spinning, interrupts and pauses
+    SHOWN,      # with them: the mode that counts ...
+    SINCE,      # ... and since when
+    ENTERED,    # the domain of the last VM entry
     HANDLING,   # whose call it is handling, or NONE
+    ENTERING,   # 1: on its way back into the guest, interrupts off
+    STOPPED,    # 1: kept from the guest, as its domain is paused
+    LEFT,       # what is left of it, while an interrupt or a pause keeps the pCPU from its work; else NEVER
+    KEPT,       # replaying as recorded: since when it is kept from the work of its gap, or NONE
+    DUE,        # when the phase of its program is over, as far as that hangs on time
+    FREE,       # when the handler or the re-entry that it is at is over
+    WAITS,      # what the row that is due waits for: see below
+    PC,         # number of the row that it carries out next; all before have been carried out
+    LAST,       # number of the row behind the program
+    OFF_UNTIL,  # until when interrupts stay off behind its last VM exit
+    CALLS,      # whose call comes first in its queue, or NONE ...
+    FLUSHER,    # who wants it to flush its TLB, or NONE
+    ARRIVES,    # when the interrupt for them arrives
+    FLUSH_ARRIVES,
+    CARRIED,    # when its last row was carried out
+    RECORDED,   # when the row that it carries out next was recorded
+    ENDED,      # when its last row ended
+    STALLED,    # since when no softirq can run, or NONE ...
+    DEPTH,      # how many p2m locks it holds or requests
+    DOMAIN,     # whose state is loaded
+    VCPU,       # which vCPU's state is loaded
+    COLD_CAUSE, # translations are cold, because of an INVEPT with this cause; else NONE
+    COLD_DOMAIN,
+    STRUCK,     # when the interrupt that keeps it from its guest was delivered, or NONE
+    REPEATS,    # writes, or lookups, that the row is still to make
+    LOCK,       # the p2m lock that it requests, reads or has requested last; NONE: one that it has anyway
+    LAST_CALL,  # ... and whose last
     REST,       # whose call it handles after that, or NONE
     ACKING,     # 1: that call is over, and it waits for the cache line in which it acknowledges
     TAKEN,      # whose call is the last that it handles then
     MET,        # the mode that the interrupt met ...
     DELIVERED,  # ... and when
-    ENTERING,   # 1: on its way back into the guest, interrupts off
-    STOPPED,    # 1: kept from the guest, as its domain is paused
-    PHASE,      # what its program is at: see below
-    WAITS,      # what the row that is due waits for: see below
     NEXT,       # which row or domain that is
     WAITED,     # since when the row has been waiting for another
     WAITERS,    # the first of those who wait for a row of this pCPU, or NONE
     BEHIND,     # who is behind it in the queue of a lock, or among those who wait for a row of the same pCPU
-    LOCK,       # the p2m lock that it requests, reads or has requested last; NONE: one that it has anyway
     READS,      # 1: it requests the read side
     ASKED,      # when it requested that
-    PC,         # number of the row that it carries out next; all before have been carried out
-    LAST,       # number of the row behind the program
-    CARRIED,    # when its last row was carried out
-    RECORDED,   # when the row that it carries out next was recorded
-    ENDED,      # when its last row ended
-    KEPT,       # replaying as recorded: since when it is kept from the work of its gap, or NONE
-    MODE,       # but for spinning, interrupts and pauses
-    SHOWN,      # with them: the mode that counts ...
-    SINCE,      # ... and since when
-    DOMAIN,     # whose state is loaded
-    VCPU,       # which vCPU's state is loaded
-    ENTERED,    # the domain of the last VM entry
     STAMP,      # of its last TLB flush
-    COLD_CAUSE, # translations are cold, because of an INVEPT with this cause; else NONE
-    COLD_DOMAIN,
-    DEPTH,      # how many p2m locks it holds or requests
-    STALLED,    # since when no softirq can run, or NONE ...
     STALL_ROW,  # ... and with which row that began
     DRAWS,      # how often it has drawn an heir
-    STRUCK,     # when the interrupt that keeps it from its guest was delivered, or NONE
     I_DOMAIN,   # whose p2m that interrupt is about ...
     I_CAUSE,    # ... and the cause of it
     B_P2M,      # its own broadcast: the p2m, or NONE
@@ -84,11 +87,10 @@ NEVER = np.int64(1) << 62
     B_TARGETS,
     B_KIND,     # what its handler does: see below
     B_THEN,     # what comes after it: see below
-    REPEATS,    # writes, or lookups, that the row is still to make
     L_WAIT,     # of the LOOKUP that it is at: time waited so far, and the longest wait
     L_LONGEST,
     CPU_FIELDS,
-) = range(69)  # fmt: skip
+) = range(70)  # fmt: skip
 
 (
     GAP, STORE, READ, FLUSH, ENTRY_INVEPT, SEND, OWN_INVEPT, ACQUIRE, QUEUE, HANDOFF, POLL, DRAIN, CALL_ACQUIRE,
@@ -101,6 +103,9 @@ lock or the flush lock; waiting for acknowledgements; and for nothing that is kn
 step in which they begin: a broadcast is done; a write is, with what it had to broadcast; something is to be changed;
 the call lock is to be requested.
 """
+
+OWN_EVENT, INTERRUPT = range(2)
+"""``EVENT``: its program, handler or re-entry goes on; it is interrupted."""
 
 NOTHING, EDGE, GATE = range(3)
 """What a row waits for: another row, the end of a pause."""
@@ -119,6 +124,9 @@ lock have to wait; since when the writer has acquired it; how long writers have 
 UNFAIR, QUEUED, PERCPU = range(3)
 POLICIES = ("unfair", "queue", "percpu")
 """Of p2m locks."""
+
+NUMBER, CORE, SOCKET, CLUSTER, PLACE_FIELDS = range(5)
+"""The number of a pCPU in Xen; those of its core and its socket; the cluster that its APIC is in."""
 
 XAPIC_FLAT, XAPIC_PHYSICAL, X2APIC_PHYSICAL, X2APIC_CLUSTER = range(4)
 """Positions in ``apic.APICS``."""
@@ -148,15 +156,12 @@ looks at; ``DIRTY``: on how many pCPUs its state is loaded; ``VCPUS``: on how ma
 (
     C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ENQUEUE, C_ICR, C_BUSY,
     C_DELIVER, C_ACK, C_HANDLER, C_CALL, C_EXIT, C_ENTRY, C_IRQOFF, C_WAKE, C_WAKE_DEEP, C_DEEP_AFTER, C_FLUSH,
-    C_UNEXPLAINED, C_INVEPT, C_REFILL, C_CORES, C_THREADS, C_ONLINE, C_APIC, C_SHORTHAND, C_CORE_BITS, C_THREAD_BITS,
-    C_TIMEOUT, COST_FIELDS,
+    C_UNEXPLAINED, C_INVEPT, C_REFILL, C_ONLINE, C_APIC, C_SHORTHAND, C_TIMEOUT, COST_FIELDS,
 ) = (
     0, 1, 2, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37,
-    38, 39, 40, 41, 42,
+    38,
 )  # fmt: skip
-"""``C_HANDOFF``, ``C_WEIGHT``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance. ``C_CORE_BITS`` and
-``C_THREAD_BITS``: how many bits of an APIC's number tell the core, and the thread.
-"""
+"""``C_HANDOFF``, ``C_WEIGHT``, ``C_DELIVER`` and ``C_ACK`` are three numbers each, by distance."""
 
 (
     DEFAULT, IPI_KIND, RUNNING_ONLY, ELIDE, DECIDES, AT_ENTRY, ENTRIES_RECORDED, HOLD_PER_WRITE, IS_NPT, SYNCS,

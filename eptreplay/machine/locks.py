@@ -19,12 +19,11 @@ CALL_LOCK = 0
 
 
 @part
-def distance(cost: Int64s, a: int, b: int) -> int:
+def distance(place: Int64s, a: int, b: int) -> int:
     """Return 0 for pCPUs of the same core, 1 for the same socket, else 2."""
-    core_a, core_b = a // cost[f.C_THREADS], b // cost[f.C_THREADS]
-    if core_a == core_b:
+    if place[a, f.CORE] == place[b, f.CORE]:
         return 0
-    return 1 if core_a // cost[f.C_CORES] == core_b // cost[f.C_CORES] else 2
+    return 1 if place[a, f.SOCKET] == place[b, f.SOCKET] else 2
 
 
 @part
@@ -51,7 +50,7 @@ def take_or_queue(cpu: Int64s, lock: Int64s, cost: Int64s, number: int, c: int, 
 
 
 @part
-def hand_on(cpu: Int64s, lock: Int64s, cost: Int64s, topology: Int64s, number: int, c: int, now: int) -> int:
+def hand_on(cpu: Int64s, lock: Int64s, cost: Int64s, place: Int64s, number: int, c: int, now: int) -> int:
     """Hand the call lock or the flush lock on to the first in its queue; returns that pCPU, or -1."""
     lock[number, f.HELD] += now - lock[number, f.SINCE_WHEN]
     heir = lock[number, f.HEAD]
@@ -60,7 +59,7 @@ def hand_on(cpu: Int64s, lock: Int64s, cost: Int64s, topology: Int64s, number: i
         return f.NONE
     lock[number, f.HEAD] = cpu[heir, f.BEHIND]
     cpu[heir, f.PHASE] = f.CALL_HANDOFF
-    cpu[heir, f.DUE] = now + cost[f.C_HANDOFF + distance(cost, topology[c], topology[heir])]
+    cpu[heir, f.DUE] = now + cost[f.C_HANDOFF + distance(place, c, heir)]
     return int(heir)
 
 
@@ -99,15 +98,13 @@ def request_read(cpu: Int64s, lock: Int64s, cost: Int64s, how: Int64s, number: i
 
 
 @part
-def pass_on(
-    cpu: Int64s, lock: Int64s, cost: Int64s, how: Int64s, topology: Int64s, number: int, c: int, now: int
-) -> int:
+def pass_on(cpu: Int64s, lock: Int64s, cost: Int64s, how: Int64s, place: Int64s, number: int, c: int, now: int) -> int:
     """Let pCPU ``c`` pass a p2m lock on, if there is no writer and somebody waits; returns the heir, or -1."""
     if lock[number, f.OWNER] != f.NONE or lock[number, f.HEAD] == f.NONE:
         return f.NONE
     before = f.NONE
     if how[f.POLICY] == f.UNFAIR and lock[number, f.HEAD] != lock[number, f.TAIL]:
-        before = _draw_heir(cpu, lock, cost, how, topology, number, c)
+        before = _draw_heir(cpu, lock, cost, how, place, number, c)
     heir = lock[number, f.HEAD] if before == f.NONE else cpu[before, f.BEHIND]
     if before == f.NONE:
         lock[number, f.HEAD] = cpu[heir, f.BEHIND]
@@ -116,7 +113,7 @@ def pass_on(
         if lock[number, f.TAIL] == heir:
             lock[number, f.TAIL] = before
     cpu[heir, f.PHASE] = f.HANDOFF
-    cpu[heir, f.DUE] = now + cost[f.C_HANDOFF + distance(cost, topology[c], topology[heir])]
+    cpu[heir, f.DUE] = now + cost[f.C_HANDOFF + distance(place, c, heir)]
     if cpu[heir, f.READS]:
         lock[number, f.READERS] += 1
     else:
@@ -127,33 +124,33 @@ def pass_on(
 
 
 @piece
-def _draw_heir(cpu: Int64s, lock: Int64s, cost: Int64s, how: Int64s, topology: Int64s, number: int, c: int) -> int:
+def _draw_heir(cpu: Int64s, lock: Int64s, cost: Int64s, how: Int64s, place: Int64s, number: int, c: int) -> int:
     """Draw among those who wait; returns whoever waits before the heir, or -1."""
     total = 0
     one = lock[number, f.HEAD]
     while one != f.NONE:
-        total += cost[f.C_WEIGHT + distance(cost, topology[c], topology[one])]
+        total += cost[f.C_WEIGHT + distance(place, c, one)]
         one = cpu[one, f.BEHIND]
-    drawn = draw(how[f.SEED], topology[c], cpu[c, f.DRAWS], total)
+    drawn = draw(how[f.SEED], place[c, f.NUMBER], cpu[c, f.DRAWS], total)
     cpu[c, f.DRAWS] += 1
     before = f.NONE
     one = lock[number, f.HEAD]
-    weight = cost[f.C_WEIGHT + distance(cost, topology[c], topology[one])]
+    weight = cost[f.C_WEIGHT + distance(place, c, one)]
     while drawn >= weight:
         before, one = one, cpu[one, f.BEHIND]
-        weight += cost[f.C_WEIGHT + distance(cost, topology[c], topology[one])]
+        weight += cost[f.C_WEIGHT + distance(place, c, one)]
     return int(before)
 
 
 @part
-def release_read(cpu: Int64s, lock: Int64s, cost: Int64s, topology: Int64s, number: int, c: int, now: int) -> int:
+def release_read(cpu: Int64s, lock: Int64s, cost: Int64s, place: Int64s, number: int, c: int, now: int) -> int:
     """Let a reader go; returns the writer that is at the lock after that, or -1."""
     lock[number, f.READERS] -= 1
     writer = lock[number, f.OWNER]
     if lock[number, f.READERS] > 0 or writer == f.NONE or cpu[writer, f.PHASE] != f.DRAIN:
         return f.NONE
     cpu[writer, f.PHASE] = f.HANDOFF
-    cpu[writer, f.DUE] = now + cost[f.C_HANDOFF + distance(cost, topology[c], topology[writer])]
+    cpu[writer, f.DUE] = now + cost[f.C_HANDOFF + distance(place, c, writer)]
     return int(writer)
 
 

@@ -7,26 +7,16 @@ from numpy.typing import NDArray
 
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
-from eptreplay.machine.apic import CLUSTER_BITS
 
 Int64s = NDArray[np.int64]
 
 
 @part
-def cluster_of(cost: Int64s, pcpu: int) -> int:
-    """Return the cluster that a pCPU's APIC is in: its number is put together of socket, core and thread."""
-    thread, core = pcpu % cost[f.C_THREADS], pcpu // cost[f.C_THREADS]
-    socket, core = core // cost[f.C_CORES], core % cost[f.C_CORES]
-    number = ((socket << cost[f.C_CORE_BITS]) + core << cost[f.C_THREAD_BITS]) + thread
-    return int(number >> CLUSTER_BITS)
-
-
-@part
-def shares_message(cost: Int64s, before: int, pcpu: int, everybody: int) -> bool:
+def shares_message(place: Int64s, cost: Int64s, before: int, c: int, everybody: int) -> bool:
     """Tell whether a pCPU is reached by the message to the target before it; ``everybody``: 1 if that is all."""
     if everybody or cost[f.C_APIC] == f.XAPIC_FLAT:
         return True
-    return bool(cost[f.C_APIC] == f.X2APIC_CLUSTER and cluster_of(cost, before) == cluster_of(cost, pcpu))
+    return bool(cost[f.C_APIC] == f.X2APIC_CLUSTER and place[before, f.CLUSTER] == place[c, f.CLUSTER])
 
 
 @part

@@ -178,14 +178,13 @@ def _send(h: Host, t: y.Tally, w: p.Program, c: int, messaged: int, now: int, se
     before = f.NONE
     for k in range(messaged):
         target = h.sent[k]
-        number = h.topology[target]
-        if before == f.NONE or not shares_message(cost, before, number, everybody):
+        if before == f.NONE or not shares_message(h.place, cost, before, target, everybody):
             if before != f.NONE:
                 sent += busy_time(cost)
             sent += writes * cost[f.C_ICR]
             t.total[y.ICR_WRITES] += writes
-        before = number
-        arrives = sent + cost[f.C_DELIVER + distance(cost, h.topology[c], number)]
+        before = target
+        arrives = sent + cost[f.C_DELIVER + distance(h.place, c, target)]
         if flushes:
             cpu[target, f.FLUSH_ARRIVES] = arrives
         else:
@@ -248,7 +247,7 @@ def finish(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     if cpu[c, f.B_KIND] != f.IPI_FLUSH:
         t.total[y.CALL_WAIT] += cpu[c, f.B_LOCKED] - cpu[c, f.B_ASKED]
     if not _is_alone(h, c):
-        heir = hand_on(cpu, h.lock, h.cost, h.topology, lock_of(h, c), c, now)
+        heir = hand_on(cpu, h.lock, h.cost, h.place, lock_of(h, c), c, now)
         if heir >= 0:
             settle(h, t, w, heir, now)
 

@@ -13,7 +13,7 @@ from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import aim, finish, intend_other, locked, request, sent_all, wait_for_acks
 from eptreplay.replay.decisions import DecideType
 from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_at_lock, is_cut
-from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, interrupt_time, program_time, settle, watch
+from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, settle, watch
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
@@ -324,18 +324,17 @@ def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
     now = 0
     while True:
         c = h.tree[1]
-        if h.times[c] >= f.NEVER:
+        if h.key[1] >= f.NEVER:
             break
-        now = h.times[c]
+        now = h.key[1]
         if now >= t.total[y.BUCKET_END]:
             turn_to(t, now)
-        interrupt = interrupt_time(h, c)
         if cpu[c, f.HANDLING] >= 0:
             acknowledge(h, t, w, c, now)
         elif cpu[c, f.ENTERING]:
             cpu[c, f.ENTERING] = 0
             be_in_guest(h, t, c, now, 1)
-        elif interrupt < f.NEVER and max(now, interrupt) <= max(now, program_time(h, c)):
+        elif cpu[c, f.EVENT] == f.INTERRUPT:
             deliver(h, c, now)
         else:
             _end_phase(h, t, w, decide, c, now)

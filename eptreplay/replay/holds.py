@@ -98,7 +98,7 @@ def _release(h: Host, t: y.Tally, w: p.Program, c: int, n: int, hold: int, now: 
 @part
 def let_in(h: Host, t: y.Tally, w: p.Program, c: int, lock: int, now: int) -> None:
     """Pass a p2m lock on, if somebody waits for it and can have it."""
-    heir = pass_on(h.cpu, h.lock, h.cost, h.how, h.topology, lock, c, now)
+    heir = pass_on(h.cpu, h.lock, h.cost, h.how, h.place, lock, c, now)
     if heir >= 0:
         settle(h, t, w, heir, now)
 

@@ -23,7 +23,7 @@ class Host(NamedTuple):
     ``stack``: [pCPU, depth, p2m and hold]; ``vcpu``: where its state is; ``mark``: [p2m, word]; ``dirty``: [domain,
     word]; ``target``: the pCPUs that a sender has in mind, [pCPU, word], and ``sent``, those of them that it is sending
     to; ``behind``: [target, sender], whose call comes behind that sender's, if senders share no lock; ``cached``:
-    [pCPU, p2m], since when translations may be cached; ``topology``: the number of each pCPU in Xen; ``node``,
+    [pCPU, p2m], since when translations may be cached; ``place``: of each pCPU, [pCPU, field]; ``node``,
     ``rest``, ``linked``: see ``machine.ept``; ``ranges``: where log-dirty is on, [p2m, range, first and last frame];
     ``freed``: the clock of TLB flushes, and behind it what it was at each PAGE_FREE, or -1.
     """
@@ -34,7 +34,7 @@ class Host(NamedTuple):
     dom: Int64s
     cost: Int64s
     how: Int64s
-    times: Int64s
+    key: Int64s
     tree: Int64s
     stack: Int64s
     vcpu: Int64s
@@ -44,7 +44,7 @@ class Host(NamedTuple):
     sent: Int64s
     behind: NDArray[np.int32]
     cached: Int64s
-    topology: Int64s
+    place: Int64s
     node: Int64s
     rest: Int64s
     linked: Int64s
@@ -143,8 +143,16 @@ def settle(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     elif cpu[c, f.KEPT] != f.NONE:
         add_cost(h, t, c, now - cpu[c, f.KEPT])
         cpu[c, f.KEPT] = f.NONE
-    time = cpu[c, f.FREE] if busy else min(program_time(h, c), interrupt_time(h, c))
-    set_time(h.times, h.tree, c, max(now, time))
+    cpu[c, f.EVENT] = f.OWN_EVENT
+    if busy:
+        time = cpu[c, f.FREE]
+    else:
+        time = max(now, program_time(h, c))
+        interrupt = max(now, interrupt_time(h, c))
+        if interrupt <= time and interrupt < f.NEVER:
+            time = interrupt
+            cpu[c, f.EVENT] = f.INTERRUPT
+    set_time(h.key, h.tree, c, max(now, time))
 
 
 @part
@@ -237,7 +245,7 @@ def watch(h: Host, t: y.Tally, c: int, now: int) -> None:
     fires = h.cpu[c, f.STALLED] + h.cost[f.C_TIMEOUT]
     if now < fires or h.cost[f.C_TIMEOUT] == 0:
         return
-    pcpu, first = h.topology[c], t.total[y.FIRED_AT]
+    pcpu, first = h.place[c, f.NUMBER], t.total[y.FIRED_AT]
     if first == f.NONE or fires < first or (fires == first and pcpu < t.total[y.FIRED_ON]):
         t.total[y.FIRED_AT] = fires
         t.total[y.FIRED_ON] = pcpu

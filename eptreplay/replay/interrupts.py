@@ -84,7 +84,7 @@ def _get_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
         flush(h, c)
     before = cpu[sender, f.B_LINE_BY]
     comes = max(now, cpu[sender, f.B_LINE])
-    comes += h.cost[f.C_HANDOFF + distance(h.cost, h.topology[c], h.topology[before])]
+    comes += h.cost[f.C_HANDOFF + distance(h.place, c, before)]
     cpu[sender, f.B_LINE] = comes
     cpu[sender, f.B_LINE_BY] = c
     cpu[c, f.ACKING] = 1
@@ -95,7 +95,7 @@ def _get_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
 def _answer(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
     """Send a sender its acknowledgement."""
     cpu = h.cpu
-    arrives = now + h.cost[f.C_ACK + distance(h.cost, h.topology[c], h.topology[sender])]
+    arrives = now + h.cost[f.C_ACK + distance(h.place, c, sender)]
     slowest = cpu[sender, f.B_SLOWEST]
     if slowest == f.NONE or arrives > t.slowest[sender] or (arrives == t.slowest[sender] and c < slowest):
         cpu[sender, f.B_SLOWEST] = c

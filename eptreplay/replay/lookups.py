@@ -75,7 +75,7 @@ def has_read(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Let the lock go, and begin the next lookup; if Xen may be preempted in between, softirqs run first."""
     cpu = h.cpu
     if cpu[c, f.LOCK] != f.NONE:
-        writer = release_read(cpu, h.lock, h.cost, h.topology, cpu[c, f.LOCK], c, now)
+        writer = release_read(cpu, h.lock, h.cost, h.place, cpu[c, f.LOCK], c, now)
         if writer >= 0:
             settle(h, t, w, writer, now)
     row = cpu[c, f.PC] - 1

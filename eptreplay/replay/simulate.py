@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eptreplay.causes import CAUSES
 from eptreplay.errors import InputError, UsageError
 from eptreplay.machine import fields as f
-from eptreplay.machine.apic import APICS, FLAT_PCPUS
+from eptreplay.machine.apic import APICS, CLUSTER_BITS, FLAT_PCPUS, apic_id
 from eptreplay.machine.bits import words_for
 from eptreplay.machine.clock import new_clock
 from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
@@ -64,8 +64,6 @@ COST_FIELDS = {
     "unexplained_ns": f.C_UNEXPLAINED,
     "invept_ns": f.C_INVEPT,
     "refill_ns": f.C_REFILL,
-    "cores_per_socket": f.C_CORES,
-    "threads_per_core": f.C_THREADS,
     "shorthand": f.C_SHORTHAND,
     "timeout_ns": f.C_TIMEOUT,
 }
@@ -163,7 +161,7 @@ def _new_host(
     _refuse_too_large(numbers, program, strategy)
     pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
     words = words_for(pcpus)
-    times, tree = new_clock(pcpus)
+    key, tree = new_clock(pcpus)
     p2m = np.zeros((max(1, p2ms), f.P2M_FIELDS), np.int64)
     dom = np.zeros((max(1, domains), f.DOM_FIELDS), np.int64)
     mark = np.zeros((max(1, p2ms), words), np.uint64)
@@ -206,7 +204,7 @@ def _new_host(
         dom=dom,
         cost=_costs(costs, pcpus),
         how=_switches(workload, strategy, manner),
-        times=times,
+        key=key,
         tree=tree,
         stack=np.full((pcpus, max(1, numbers.deepest), 2), f.NONE, np.int64),
         vcpu=np.full(max(1, len(numbers.vcpus)), f.NONE, np.int64),
@@ -216,7 +214,7 @@ def _new_host(
         sent=np.zeros(pcpus, np.int64),
         behind=np.zeros((pcpus, pcpus) if strategy.call_lock == "lockless" else (1, 1), np.int32),
         cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
-        topology=numbers.pcpus,
+        place=_places(numbers, costs),
         node=node,
         rest=np.zeros(max(1, numbers.nodes), np.int64),
         linked=linked,
@@ -292,9 +290,18 @@ def _costs(costs: Costs, pcpus: int) -> Int64s:
     if apic == f.XAPIC_FLAT and online > FLAT_PCPUS:
         apic = f.XAPIC_PHYSICAL
     cost[f.C_ONLINE], cost[f.C_APIC] = online, apic
-    cost[f.C_CORE_BITS] = int(cost[f.C_CORES] - 1).bit_length()
-    cost[f.C_THREAD_BITS] = int(cost[f.C_THREADS] - 1).bit_length()
     return cost
+
+
+def _places(numbers: Numbers, costs: Costs) -> Int64s:
+    """Return where each pCPU is: pCPUs are numbered by thread, core and socket."""
+    cores, threads = int(costs["cores_per_socket"]), int(costs["threads_per_core"])
+    place = np.zeros((numbers.pcpus.size, f.PLACE_FIELDS), np.int64)
+    place[:, f.NUMBER] = numbers.pcpus
+    place[:, f.CORE] = numbers.pcpus // threads
+    place[:, f.SOCKET] = place[:, f.CORE] // cores
+    place[:, f.CLUSTER] = [apic_id(pcpu, cores, threads) >> CLUSTER_BITS for pcpu in numbers.pcpus.tolist()]
+    return place
 
 
 def _switches(workload: Workload, strategy: Strategy, manner: Manner) -> Int64s:
