@@ -80,7 +80,7 @@ def _enter(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     begin_gap(h, t, w, c, now)
     if _is_vm_entry(h, op, dom):
         h.cpu[c, f.ENTERED] = dom
-        be_in_guest(h, t, c, now, 1 if op == p.VMENTER else 0)
+        be_in_guest(h, t, w, c, now, 1 if op == p.VMENTER else 0)
     else:
         h.cpu[c, f.MODE] = f.XEN
 
@@ -333,7 +333,7 @@ def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
             acknowledge(h, t, w, c, now)
         elif cpu[c, f.ENTERING]:
             cpu[c, f.ENTERING] = 0
-            be_in_guest(h, t, c, now, 1)
+            be_in_guest(h, t, w, c, now, 1)
         elif cpu[c, f.EVENT] == f.INTERRUPT:
             deliver(h, c, now)
         else:

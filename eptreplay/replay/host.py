@@ -132,17 +132,9 @@ def settle(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
         cpu[c, f.SHOWN] = mode
     busy = cpu[c, f.HANDLING] >= 0 or cpu[c, f.ENTERING] == 1
     if busy or cpu[c, f.STOPPED]:
-        if cpu[c, f.LEFT] == f.NEVER and cpu[c, f.KEPT] == f.NONE and _is_at_work(h, w, c):
-            if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
-                cpu[c, f.KEPT] = now
-            else:
-                cpu[c, f.LEFT] = max(0, cpu[c, f.DUE] - now)
-    elif cpu[c, f.LEFT] < f.NEVER:
-        cpu[c, f.DUE] = now + cpu[c, f.LEFT]
-        cpu[c, f.LEFT] = f.NEVER
-    elif cpu[c, f.KEPT] != f.NONE:
-        add_cost(h, t, c, now - cpu[c, f.KEPT])
-        cpu[c, f.KEPT] = f.NONE
+        _stop_work(h, w, c, now)
+    else:
+        _go_on_with_work(h, t, c, now)
     cpu[c, f.EVENT] = f.OWN_EVENT
     if busy:
         time = cpu[c, f.FREE]
@@ -153,6 +145,30 @@ def settle(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
             time = interrupt
             cpu[c, f.EVENT] = f.INTERRUPT
     set_time(h.key, h.tree, c, max(now, time))
+
+
+@part
+def _stop_work(h: Host, w: p.Program, c: int, now: int) -> None:
+    """Keep a pCPU from its work: it will take so much longer. As recorded, gaps end when they did, and that is noted."""
+    cpu = h.cpu
+    if cpu[c, f.LEFT] < f.NEVER or cpu[c, f.KEPT] != f.NONE or not is_at_work(h, w, c):
+        return
+    if not h.how[f.AS_RECORDED] or cpu[c, f.PHASE] != f.GAP:
+        cpu[c, f.LEFT] = max(0, cpu[c, f.DUE] - now)
+    elif cpu[c, f.WAITS] == f.NOTHING:
+        cpu[c, f.KEPT] = now
+
+
+@part
+def _go_on_with_work(h: Host, t: y.Tally, c: int, now: int) -> None:
+    """Let a pCPU go on with the work that it was kept from, if it was."""
+    cpu = h.cpu
+    if cpu[c, f.LEFT] < f.NEVER:
+        cpu[c, f.DUE] = now + cpu[c, f.LEFT]
+        cpu[c, f.LEFT] = f.NEVER
+    elif cpu[c, f.KEPT] != f.NONE:
+        add_cost(h, t, c, now - cpu[c, f.KEPT])
+        cpu[c, f.KEPT] = f.NONE
 
 
 @part
@@ -191,7 +207,7 @@ def is_elastic(h: Host, w: p.Program, c: int) -> bool:
 
 
 @part
-def _is_at_work(h: Host, w: p.Program, c: int) -> bool:
+def is_at_work(h: Host, w: p.Program, c: int) -> bool:
     """Tell whether the program of a pCPU takes so much longer as it is kept from it."""
     phase = h.cpu[c, f.PHASE]
     if phase == f.GAP:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import contains, remove
+from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
-from eptreplay.replay.host import Host, add_cost, charge
+from eptreplay.replay.host import Host, add_cost, charge, is_at_work
 
 
 @part
@@ -71,7 +72,7 @@ def start_entry(h: Host, t: y.Tally, c: int, now: int) -> None:
 
 
 @part
-def be_in_guest(h: Host, t: y.Tally, c: int, now: int, counts: int) -> None:
+def be_in_guest(h: Host, t: y.Tally, w: p.Program, c: int, now: int, counts: int) -> None:
     """Be in guest: cold translations are refilled, once; what an interrupt took from the guest is charged."""
     cpu = h.cpu
     cpu[c, f.MODE] = f.GUEST
@@ -80,7 +81,8 @@ def be_in_guest(h: Host, t: y.Tally, c: int, now: int, counts: int) -> None:
     if cpu[c, f.COLD_CAUSE] >= 0:
         refill = h.cost[f.C_REFILL]
         if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
-            add_cost(h, t, c, refill)
+            if is_at_work(h, w, c) and cpu[c, f.WAITS] == f.NOTHING:
+                add_cost(h, t, c, refill)
         elif cpu[c, f.LEFT] < f.NEVER:
             cpu[c, f.LEFT] += refill
         else:
