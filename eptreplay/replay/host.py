@@ -149,7 +149,7 @@ def settle(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 
 @part
 def _stop_work(h: Host, w: p.Program, c: int, now: int) -> None:
-    """Keep a pCPU from its work: it will take so much longer. As recorded, gaps end when they did, and that is noted."""
+    """Keep a pCPU from its work, which ends so much later; as recorded, gaps end when they did, and that is noted."""
     cpu = h.cpu
     if cpu[c, f.LEFT] < f.NEVER or cpu[c, f.KEPT] != f.NONE or not is_at_work(h, w, c):
         return
