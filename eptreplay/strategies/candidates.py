@@ -48,10 +48,10 @@ CANDIDATES = (
         pml_drain="batch",
         call_lock="lockless",
         summary="as deferred-2026, but each sender interrupts its targets without waiting for other senders",
-        commit="unmerged, xen-devel series of 2026-04-01 for a lockless on_selected_cpus()",
         releases="none",
-        plausible="with data for each sender and a queue for each target nothing is shared that a lock must guard; the"
-        " series reports 24 to 69 % less time with two to four callers at once, and none with one",
+        plausible="with data for each sender and a queue for each target nothing is shared that a lock must guard; a"
+        " series for a lockless on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time with"
+        " two to four callers at once, and none with one",
     ),
     Strategy(
         name="lazy-epoch",

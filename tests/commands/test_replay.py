@@ -50,7 +50,7 @@ USAGE = {
     "-s {nameless}:MINE": "nameless.py: expected a module-level Strategy called MINE, found no Strategy at all",
     "-s {other}:MNIE": "strategy MNIE: expected one of MINE; did you mean MINE?",
     "-s nowhere.py:MINE": "nowhere.py: no such strategy file",
-    "-s {lockless}:MINE": "call_lock 'lockless' is not modelled yet",
+    "-s {lock}:MINE": "call_lock",
 }
 
 
@@ -67,7 +67,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         "nameless": "MINE = 1\n",
         "other": f"{HEAD}MINE = Strategy(name='mine')\n",
         "release": f"{HEAD}MINE = Strategy(name='xen-4.6')\n",
-        "lockless": f"{HEAD}MINE = Strategy(name='mine', call_lock='lockless')\n",
+        "lock": f"{HEAD}MINE = Strategy(name='mine', call_lock='none')\n",
         "uncompiled": f"{HEAD}def decide(request):\n    return len(open('x').read())\n"
         "MINE = Strategy(name='mine', decide=decide)\n",
     }
@@ -148,7 +148,7 @@ def test_what_it_rests_on_is_said_and_what_it_wrote(here: Run, places: dict[str,
     assert done.lines[0].startswith("eptreplay: TSC 1000000000 Hz (given), layouts of Xen ")
     assert "p2m lock unfair, percpu, profile two-socket (" in done.lines[0]
     assert done.lines[-1] == (
-        "eptreplay: out: broadcasts, causes, holds, invepts, pcpus, runs, workload; eptreplay report out shows what"
+        "eptreplay: out: acks, broadcasts, causes, holds, invepts, lookups, modes, pcpus, runs, timeline, workload; eptreplay report out shows what"
         " they say"
     )
     assert any("assumed: " in line and "count as to present ones" in line for line in done.lines)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from eptreplay.replay import replay
-from eptreplay.replay.schema import RUNS
+from eptreplay.replay.schema import RESULT_TABLES, RUNS
 from tests.commands.conftest import Run
 from tests.commands.running import ENVIRONMENT, EPTREPLAY, command, finish, hidden, start, wait_until
 from tests.conftest import Unpack
@@ -203,7 +203,7 @@ def test_a_file_gets_what_standard_output_gets(here: Run, places: dict[str, Path
     if format_ == "parquet":
         for path in places["result"].glob("*.parquet"):
             assert pl.read_parquet(path).equals(pl.read_parquet(Path("out") / path.name))
-        assert len(list(Path("out").iterdir())) == 7
+        assert len(list(Path("out").iterdir())) == len(RESULT_TABLES) + 1
     else:
         assert Path("out").read_text() == here("report", places["result"], "--format", format_).out
     assert here("report", places["result"], "--format", format_, "-o", "out").code == 2
