@@ -50,8 +50,8 @@ CANDIDATES = (
         summary="as deferred-2026, but each sender interrupts its targets without waiting for other senders",
         releases="none",
         plausible="with data for each sender and a queue for each target nothing is shared that a lock must guard; a"
-        " series for a lockless on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time with"
-        " two to four callers at once, and none with one",
+        " series for a lockless on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time"
+        " with two to four callers at once, and none with one",
     ),
     Strategy(
         name="lazy-epoch",

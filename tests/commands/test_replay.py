@@ -148,7 +148,8 @@ def test_what_it_rests_on_is_said_and_what_it_wrote(here: Run, places: dict[str,
     assert done.lines[0].startswith("eptreplay: TSC 1000000000 Hz (given), layouts of Xen ")
     assert "p2m lock unfair, percpu, profile two-socket (" in done.lines[0]
     assert done.lines[-1] == (
-        "eptreplay: out: acks, broadcasts, causes, holds, invepts, lookups, modes, pcpus, runs, timeline, workload; eptreplay report out shows what"
+        "eptreplay: out: acks, broadcasts, causes, holds, invepts, lookups, modes, pcpus, runs, timeline, workload;"
+        " eptreplay report out shows what"
         " they say"
     )
     assert any("assumed: " in line and "count as to present ones" in line for line in done.lines)
