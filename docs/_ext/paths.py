@@ -21,7 +21,7 @@ BEFORE = "spurious"
 
 SAME_IN_ROWS = (set(Act._fields) & set(Row._fields)) - {"op", "dom"}
 NO_COST = Costs._make((0, 0, 0) if "Triple" in str(kind) else 0 for kind in Costs.__annotations__.values())._replace(
-    cores_per_socket=1, threads_per_core=1
+    cores_per_socket=1, threads_per_core=1, apic="x2apic-physical", weight=(1, 1, 1)
 )
 
 SIZES = {0: "", 9: " 2M", 18: " 1G"}

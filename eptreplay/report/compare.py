@@ -17,8 +17,12 @@ def label(row: Row) -> str:
 
 
 def name_of(row: Row, rows: Sequence[Row]) -> str:
-    """Return what tells a run from the others: what it is called, and what else differs among them."""
-    differs = [column for column in BESIDES if len({other[column] for other in rows}) > 1]
+    """Return what tells a run from the others: what it is called, and what else differs among those called so.
+
+    So a preset's own lock is not named; the report says below which one it is.
+    """
+    namesakes = [other for other in rows if label(other) == label(row)]
+    differs = [column for column in BESIDES if len({other[column] for other in namesakes}) > 1]
     parts = [f"seed {row[column]}" if column == "seed" else str(row[column]) for column in differs]
     return " ".join([label(row), *parts])
 
