@@ -261,7 +261,7 @@ class Clock:
         timer, costs, pcpu = self.timers[c], self.costs, self.host.pcpus[c]
         if pcpu.acking:
             free, by = self.lines[pcpu.handling[0]]
-            timer.free = max(self.now, free) + costs.handoff_ns[self._distance(by, c)]
+            timer.free = max(self.now, free) + costs.line_ns[self._distance(by, c)]
             self.lines[pcpu.handling[0]] = timer.free, c
         elif pcpu.handling:
             timer.free = self.now + (costs.call_ns if before.handling else self._way_in_ns(c) + costs.handler_ns)

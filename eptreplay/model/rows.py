@@ -124,6 +124,8 @@ class Costs(NamedTuple):
     """xAPIC: from the last write of a message until the next may be written."""
     deliver_ns: Triple
     ack_ns: Triple
+    line_ns: Triple
+    """The way of the cache line in which targets acknowledge, from one of them to the next."""
     handler_ns: int
     call_ns: int
     """Each further call that a handler carries out."""

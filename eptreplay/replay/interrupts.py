@@ -84,7 +84,7 @@ def _get_line(h: Host, t: y.Tally, c: int, sender: int, now: int) -> None:
         flush(h, c)
     before = cpu[sender, f.B_LINE_BY]
     comes = max(now, cpu[sender, f.B_LINE])
-    comes += h.cost[f.C_HANDOFF + distance(h.place, c, before)]
+    comes += h.cost[f.C_LINE + distance(h.place, c, before)]
     cpu[sender, f.B_LINE] = comes
     cpu[sender, f.B_LINE_BY] = c
     cpu[c, f.ACKING] = 1

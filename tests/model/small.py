@@ -33,6 +33,7 @@ COSTS = Costs(
     busy_ns=0,
     deliver_ns=(4, 40, 400),
     ack_ns=(6, 60, 600),
+    line_ns=(0, 0, 0),
     handler_ns=50,
     call_ns=0,
     exit_ns=70,

@@ -312,6 +312,7 @@ ONE_CORE = Costs(
     busy_ns=0,
     deliver_ns=(53, 0, 0),
     ack_ns=(61, 0, 0),
+    line_ns=(0, 0, 0),
     handler_ns=97,
     call_ns=101,
     exit_ns=73,

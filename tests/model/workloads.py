@@ -209,7 +209,7 @@ def machines(ns: st.SearchStrategy[int]) -> st.SearchStrategy[Costs]:
         "shorthand": st.integers(0, 1),
         "weight": st.tuples(weight, weight, weight),
     }
-    triples = dict.fromkeys(("handoff_ns", "deliver_ns", "ack_ns"), triple)
+    triples = dict.fromkeys(("handoff_ns", "deliver_ns", "ack_ns", "line_ns"), triple)
     others = dict.fromkeys(set(Costs._fields) - set(shape) - set(triples), ns)
     return st.builds(Costs, **shape, **triples, **others)
 
