@@ -15,7 +15,7 @@ from eptreplay.model.apic import messages, written
 from eptreplay.model.broadcast import handler_invalidates
 from eptreplay.model.ends import answered
 from eptreplay.model.facts import VMENTER, Acked, Entered, Executed, Fact, RowCarriedOut, RowDue, RowEnded
-from eptreplay.model.host import GUEST, IDLE, Kind, Pcpu, Phase, mode_of, mode_without_interrupt, runs
+from eptreplay.model.host import GUEST, IDLE, NOBODY, Kind, Pcpu, Phase, mode_of, mode_without_interrupt, runs
 from eptreplay.model.ledger import make_result
 from eptreplay.model.locks import policy_of
 from eptreplay.model.log import Logged, Run
@@ -127,7 +127,7 @@ class Clock:
     def run(self) -> Iterator[Turn]:
         """Take all steps, and yield each when it has been taken."""
         while possible := [turn for c in range(len(self.timers)) for turn in self._turns(c)]:
-            if all(turn.step in QUIET for turn in possible):
+            if all(self._is_quiet(turn) for turn in possible):
                 break
             turn = min(possible, key=lambda turn: turn[:3])
             self._take(turn)
@@ -150,6 +150,12 @@ class Clock:
                 row_costs=self.row_costs if self.as_recorded else {},
             )
         )
+
+    def _is_quiet(self, turn: Turn) -> bool:
+        """Tell whether nothing happens with a step, nor because of it: no interrupt waits for interrupts to be on."""
+        pcpu = self.host.pcpus[turn.c]
+        waits = turn.step is unmask and (pcpu.calls or pcpu.flusher != NOBODY)
+        return turn.step in QUIET and not waits
 
     def _turns(self, c: int) -> Iterator[Turn]:
         """Yield the steps that a pCPU can take if nobody else takes one before."""

@@ -17,12 +17,13 @@ def label(row: Row) -> str:
 
 
 def name_of(row: Row, rows: Sequence[Row]) -> str:
-    """Return what tells a run from the others: what it is called, and what else differs among those called so.
+    """Return what tells a run from the others: what it is called, and what else differs among them.
 
-    So a preset's own lock is not named; the report says below which one it is.
+    A lock is named only where it differs among those called so: that of a preset is told elsewhere.
     """
     namesakes = [other for other in rows if label(other) == label(row)]
-    differs = [column for column in BESIDES if len({other[column] for other in namesakes}) > 1]
+    among = {"lock": namesakes}
+    differs = [column for column in BESIDES if len({other[column] for other in among.get(column, rows)}) > 1]
     parts = [f"seed {row[column]}" if column == "seed" else str(row[column]) for column in differs]
     return " ".join([label(row), *parts])
 

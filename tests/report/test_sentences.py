@@ -116,7 +116,9 @@ def test_presets_are_compared_though_each_has_its_own_lock() -> None:
     ]
     assert numbers(rows[:2], 0) == [0, 0]
     assert numbers(rows[:3], 0) == [0, 0, 0]
-    assert verdict(rows[:2], 0).startswith("xen-4.7 percpu holds the p2m lock as long as xen-4.6 unfair.")
+    assert verdict(rows[:2], 0).startswith("xen-4.7 holds the p2m lock as long as xen-4.6.")
+    assert name_of(rows[3], rows) == "eager percpu"
+    assert name_of(rows[0], rows) == "xen-4.6"
     assert numbers(rows, 2) == [None, 3, 2, 3]  # with which of two locks it is to be compared nobody knows
 
 
@@ -176,7 +178,14 @@ ASSUMPTIONS: Row = {
 }
 
 
-DOCUMENT: Row = {"baseline": 0, "verdict": "", "by_domain": [], "by_cause": [], "assumptions": ASSUMPTIONS}
+DOCUMENT: Row = {
+    "lookups": [],
+    "baseline": 0,
+    "verdict": "",
+    "by_domain": [],
+    "by_cause": [],
+    "assumptions": ASSUMPTIONS,
+}
 
 
 def printed(document: Row) -> str:
@@ -218,11 +227,12 @@ def test_assumptions_in_words() -> None:
 
 
 def test_what_was_added_and_taken_away_in_words() -> None:
-    recorded = {"as": "xen-4.6", "strategy": "eager", "lock": "unfair", "profile": "zero", "kicks_removed": 1234}
+    recorded = {"as": "xen-4.6", "strategy": "eager", "lock": "unfair", "profile": "zero", "kicks_removed": 1234,
+                "shortened_rows": 2000, "shortened_ns": 3_000_000, "clamped_rows": 12, "clamped_ns": 500}  # fmt: skip
     assert lines(recorded=recorded, think_scale=0.25, injected=["calls: 5"]) == [
         (
-            "recorded as xen-4.6: eager, lock unfair, profile zero; what that cost is taken out of the gaps, and 1,234"
-            " of its interrupts are left out"
+            "recorded as xen-4.6: eager, lock unfair, profile zero; what that cost, 3.00 ms, is taken out of 2,000"
+            " gaps, of which 12 were too short, by 500 ns; 1,234 of its interrupts are left out"
         ),
         "think time: gaps are multiplied by 0.25, but not those of idle pCPUs",
         "injected: calls: 5",
