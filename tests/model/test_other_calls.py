@@ -38,8 +38,8 @@ def test_a_call_of_all_reaches_all_other_pcpus_of_the_recording_and_is_as_late_a
 
 
 def test_targets_acknowledge_one_after_the_other_as_they_share_a_cache_line() -> None:
-    # Written at 109, 112, 115 and 118, handled until 163, 166, 169 and 172. The line comes from the other socket, 0 to 4,
-    # by 173; then it is on that socket, and 5 has it at 183, 6 at 193, 7 at 203; so the last answer arrives at 209.
+    # Written at 109, 112, 115 and 118, handled until 163, 166, 169 and 172. The line is with 4 at 173, with 5 at 183, with
+    # 6 at 193 and with 7 at 203; so the last answer arrives at 209.
     costs = NEAR._replace(line_ns=(10, 10, 10))
     result = run({0: [call(100)], 4: [AFTER], 5: [AFTER], 6: [AFTER], 7: [AFTER]}, DEFERRED, costs)
     assert result.drift_ns[0] == 209 - 100
@@ -55,7 +55,7 @@ def test_the_line_waits_for_a_handler_that_ends_later() -> None:
 
 def test_an_interrupt_that_waits_behind_a_vm_exit_is_delivered_though_nothing_else_is_left_to_happen() -> None:
     # There at 113, but interrupts are on from 117 only.
-    rows = [switch_in(ONE, 0), Row("VMENTER", 0, ONE, 0), Row("VMEXIT", 112)]
+    rows = [switch_in(0), enters(0), Row("VMEXIT", 112)]
     result = run({0: [call(100, 1)], 1: rows}, DEFERRED, NEAR._replace(irqoff_ns=5))
     assert (result.other_ipis, result.drift_ns[0]) == (1, 73)
 
