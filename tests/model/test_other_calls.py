@@ -38,8 +38,8 @@ def test_a_call_of_all_reaches_all_other_pcpus_of_the_recording_and_is_as_late_a
 
 
 def test_targets_acknowledge_one_after_the_other_as_they_share_a_cache_line() -> None:
-    # Written at 109, 112, 115 and 118, handled until 163, 166, 169 and 172. The line is with 4 at 173, with 5 at 183, with
-    # 6 at 193 and with 7 at 203; so the last answer arrives at 209.
+    # Written at 109, 112, 115 and 118, handled until 163, 166, 169 and 172. The line is with 4 at 173, with 5 at 183,
+    # with 6 at 193 and with 7 at 203; so the last answer arrives at 209.
     costs = NEAR._replace(line_ns=(10, 10, 10))
     result = run({0: [call(100)], 4: [AFTER], 5: [AFTER], 6: [AFTER], 7: [AFTER]}, DEFERRED, costs)
     assert result.drift_ns[0] == 209 - 100
