@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eptreplay.errors import UsageError
 from eptreplay.machine.profile import Profile
@@ -48,7 +49,7 @@ def without_own_costs(workload: Workload, host: RecordedHost, seed: int) -> tupl
     program, numbers = number_workload(workload, Reading(tables=host.strategy.tables))
     manner = Manner(host.lock, seed, as_recorded=True)
     outcome = simulate(workload, program, numbers, host.strategy, host.profile.costs(), manner)
-    cost = outcome.tally.row[:, y.R_COST]
+    cost = _passed_on(workload, outcome.tally.row[:, y.R_COST])
     cut = np.minimum(cost, workload.gap_ns)
     taken = Taken(
         rows=int((cost > 0).sum()),
@@ -57,6 +58,21 @@ def without_own_costs(workload: Workload, host: RecordedHost, seed: int) -> tupl
         clamped_ns=int((cost - cut).sum()),
     )
     return workload._replace(gap_ns=workload.gap_ns - cut, cut_ns=workload.cut_ns + cut), taken
+
+
+def _passed_on(workload: Workload, cost: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what is to be taken from each gap. Rows of one record are at one instant: what they cost lies behind it.
+
+    So a gap of 0 ns passes it on to the next one of its pCPU; behind the last record there is none.
+    """
+    gaps = np.flatnonzero(workload.gap_ns > 0)
+    row = np.arange(workload.rows)
+    end = np.repeat(workload.begin[1:], np.diff(workload.begin))
+    following = np.append(gaps, workload.rows)[np.searchsorted(gaps, row)]
+    has_one = following < end
+    taken = np.zeros(workload.rows, np.int64)
+    np.add.at(taken, following[has_one], cost[has_one])
+    return taken
 
 
 def check_clamped(taken: Taken, host: RecordedHost, *, force: bool) -> None:
