@@ -62,7 +62,7 @@ format: $(INSTALLED) ## mend what ruff can mend by itself
 	$(BIN)/ruff format
 
 bench: $(INSTALLED) $(XENALYZE) ## speed beside xenalyze, and where the time goes
-	PYTHONPATH=. EPTREPLAY_XENALYZE=$(XENALYZE) $(BIN)/python tests/benchmarks/run.py
+	PYTHONPATH=. EPTREPLAY_XENALYZE=$(XENALYZE) $(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 # With the JIT off, kernels are ordinary Python and their lines and branches count.
 coverage: $(INSTALLED) ## line and branch coverage with the JIT off; at least 95 % of each
