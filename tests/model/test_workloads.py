@@ -124,7 +124,7 @@ def features_of_time(recording: Recording, strategy: Strategy, costs: Costs) -> 
     for turn in clock.run():
         pcpu, timer = clock.host.pcpus[turn.c], clock.timers[turn.c]
         found |= {"draw"} if pcpu.draws else set()
-        found |= {"interrupts off"} if turn.step is unmask and costs.irqoff_ns and pcpu.calls else set()
+        found |= {"interrupts off"} if turn.step is unmask and costs.irqoff_ns else set()
         woken = pcpu.handling and mode_without_interrupt(pcpu) == IDLE
         found |= {"deep C-state"} if woken and timer.lasted >= costs.deep_after_ns > 0 else set()
     return found
