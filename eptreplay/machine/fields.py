@@ -60,7 +60,7 @@ NEVER = np.int64(1) << 62
     MET,        # the mode that the interrupt met ...
     DELIVERED,  # ... and when
     NEXT,       # which row or domain that is
-    WAITED,     # since when the row has been waiting for another
+    WAITED,     # since when the next row has been due and had to wait for another or its domain, or NONE
     WAITERS,    # the first of those who wait for a row of this pCPU, or NONE
     BEHIND,     # who is behind it in the queue of a lock, or among those who wait for a row of the same pCPU
     READS,      # 1: it requests the read side

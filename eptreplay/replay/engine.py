@@ -45,6 +45,7 @@ def _has_to_wait(h: Host, w: p.Program, c: int, now: int) -> bool:
         return True
     if _is_vm_entry(h, op & p.OP, dom) and dom >= 0 and h.dom[dom, f.PAUSED] > 0:
         cpu[c, f.WAITS] = f.GATE
+        cpu[c, f.WAITED] = now
         cpu[c, f.NEXT] = dom
         return True
     return False
@@ -207,6 +208,7 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
     row = h.cpu[c, f.PC]
     h.cpu[c, f.PC] = row + 1
     h.cpu[c, f.CARRIED] = now
+    h.cpu[c, f.WAITED] = f.NONE
     h.cpu[c, f.OFF_UNTIL] = min(h.cpu[c, f.OFF_UNTIL], now)
     if t.row.shape[0] > 0:
         t.row[row, y.R_CARRIED] = now

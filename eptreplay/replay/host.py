@@ -155,7 +155,7 @@ def _stop_work(h: Host, w: p.Program, c: int, now: int) -> None:
         return
     if not h.how[f.AS_RECORDED] or cpu[c, f.PHASE] != f.GAP:
         cpu[c, f.LEFT] = max(0, cpu[c, f.DUE] - now)
-    elif cpu[c, f.WAITS] == f.NOTHING:
+    elif cpu[c, f.WAITED] == f.NONE:
         cpu[c, f.KEPT] = now
 
 

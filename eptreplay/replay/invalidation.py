@@ -81,7 +81,7 @@ def be_in_guest(h: Host, t: y.Tally, w: p.Program, c: int, now: int, counts: int
     if cpu[c, f.COLD_CAUSE] >= 0:
         refill = h.cost[f.C_REFILL]
         if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
-            if is_at_work(h, w, c) and cpu[c, f.WAITS] == f.NOTHING:
+            if is_at_work(h, w, c) and cpu[c, f.WAITED] == f.NONE:
                 add_cost(h, t, c, refill)
         elif cpu[c, f.LEFT] < f.NEVER:
             cpu[c, f.LEFT] += refill

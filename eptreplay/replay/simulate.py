@@ -277,8 +277,8 @@ def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
 
 
 _NOBODY = (
-    f.CALLS, f.LAST_CALL, f.FLUSHER, f.HANDLING, f.REST, f.TAKEN, f.NEXT, f.WAITERS, f.BEHIND, f.LOCK, f.KEPT, f.DOMAIN,
-    f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STALLED, f.STRUCK, f.B_P2M, f.B_DOM, f.B_HOLD,
+    f.CALLS, f.LAST_CALL, f.FLUSHER, f.HANDLING, f.REST, f.TAKEN, f.NEXT, f.WAITED, f.WAITERS, f.BEHIND, f.LOCK,
+    f.KEPT, f.DOMAIN, f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STALLED, f.STRUCK, f.B_P2M, f.B_DOM, f.B_HOLD,
 )  # fmt: skip
 """Fields that say nobody, or never, at first."""
 

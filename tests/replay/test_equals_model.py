@@ -26,6 +26,7 @@ def compare(recording: Recording, strategy: Strategy, costs: Costs, manner: Mann
 
 
 @pytest.mark.mutation
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=200, suppress_health_check=WHATEVER)
 @replays
 def test_every_table_is_that_of_the_specification(
@@ -35,6 +36,7 @@ def test_every_table_is_that_of_the_specification(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=10_000, suppress_health_check=WHATEVER)
 @longer_replays
 def test_every_table_is_that_of_the_specification_in_a_long_run(
