@@ -128,8 +128,6 @@ POLICIES = ("unfair", "queue", "percpu")
 NUMBER, CORE, SOCKET, CLUSTER, PLACE_FIELDS = range(5)
 """The number of a pCPU in Xen; those of its core and its socket; the cluster that its APIC is in."""
 
-XAPIC_FLAT, XAPIC_PHYSICAL, X2APIC_PHYSICAL, X2APIC_CLUSTER = range(4)
-"""Positions in ``apic.APICS``."""
 
 (
     P_DOMAIN,
@@ -156,10 +154,11 @@ looks at; ``DIRTY``: on how many pCPUs its state is loaded; ``VCPUS``: on how ma
 (
     C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ENQUEUE, C_ICR, C_BUSY,
     C_DELIVER, C_ACK, C_LINE, C_HANDLER, C_CALL, C_EXIT, C_ENTRY, C_IRQOFF, C_WAKE, C_WAKE_DEEP, C_DEEP_AFTER, C_FLUSH,
-    C_UNEXPLAINED, C_INVEPT, C_REFILL, C_ONLINE, C_APIC, C_SHORTHAND, C_TIMEOUT, COST_FIELDS,
+    C_UNEXPLAINED, C_INVEPT, C_REFILL, C_ONLINE, C_SHARING, C_WRITES, C_SHORTHAND, C_TIMEOUT,
+    COST_FIELDS,
 ) = (
     0, 1, 2, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
-    40, 41,
+    40, 41, 42,
 )  # fmt: skip
 """``C_HANDOFF``, ``C_WEIGHT``, ``C_DELIVER``, ``C_ACK`` and ``C_LINE`` are three numbers each, by distance."""
 

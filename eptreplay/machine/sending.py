@@ -1,4 +1,4 @@
-"""Who shares a message to the APICs of several pCPUs, and what it costs to write one: ``apic`` for kernels."""
+"""Messages to the APICs of several pCPUs, for kernels: the numbers are those of ``apic.Addressing``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from numpy.typing import NDArray
 
 from eptreplay.jit import part
 from eptreplay.machine import fields as f
+from eptreplay.machine.apic import CLUSTER, EVERYBODY
 
 Int64s = NDArray[np.int64]
 
 
 @part
-def shares_message(place: Int64s, cost: Int64s, before: int, c: int, everybody: int) -> bool:
-    """Tell whether a pCPU is reached by the message to the target before it; ``everybody``: 1 if that is all."""
-    if everybody or cost[f.C_APIC] == f.XAPIC_FLAT:
+def reaches_all(cost: Int64s, targets: int) -> bool:
+    """Tell whether so many targets are all pCPUs but the sender, and one message can be for them (5500d265a2, 4.14)."""
+    return bool(cost[f.C_SHORTHAND]) and bool(targets + 1 == cost[f.C_ONLINE])
+
+
+@part
+def shares_message(place: Int64s, cost: Int64s, before: int, c: int, targets: int) -> bool:
+    """Tell whether one of so many targets is reached by the message to the one before it."""
+    if cost[f.C_SHARING] == EVERYBODY or reaches_all(cost, targets):
         return True
-    return bool(cost[f.C_APIC] == f.X2APIC_CLUSTER and place[before, f.CLUSTER] == place[c, f.CLUSTER])
+    return bool(cost[f.C_SHARING] == CLUSTER and place[before, f.CLUSTER] == place[c, f.CLUSTER])
 
 
 @part
-def writes_of(cost: Int64s, everybody: int) -> int:
-    """Return how many registers are written for one message."""
-    return 2 if cost[f.C_APIC] <= f.XAPIC_PHYSICAL and not everybody else 1
-
-
-@part
-def busy_time(cost: Int64s) -> int:
-    """Return how long the next message has to wait for this one."""
-    return int(cost[f.C_BUSY]) if cost[f.C_APIC] <= f.XAPIC_PHYSICAL else 0
+def writes_of(cost: Int64s, targets: int) -> int:
+    """Return how many registers are written for a message of a broadcast to so many targets."""
+    return 1 if reaches_all(cost, targets) else int(cost[f.C_WRITES])

@@ -6,7 +6,7 @@ from eptreplay.jit import part
 from eptreplay.machine import fields as f
 from eptreplay.machine.bits import contains, fill_except, insert
 from eptreplay.machine.locks import CALL_LOCK, distance, hand_on, take_or_queue
-from eptreplay.machine.sending import busy_time, shares_message, writes_of
+from eptreplay.machine.sending import shares_message, writes_of
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.host import Host, charge, mode_of, settle
@@ -173,14 +173,13 @@ def _send(h: Host, t: y.Tally, w: p.Program, c: int, messaged: int, now: int, se
     """Write the messages, the first from the time ``sent`` on; returns when the last has been written."""
     cpu, cost = h.cpu, h.cost
     flushes = cpu[c, f.B_KIND] == f.IPI_FLUSH
-    everybody = 1 if cost[f.C_SHORTHAND] and messaged + 1 == cost[f.C_ONLINE] else 0
-    writes = writes_of(cost, everybody)
+    writes = writes_of(cost, messaged)
     before = f.NONE
     for k in range(messaged):
         target = h.sent[k]
-        if before == f.NONE or not shares_message(h.place, cost, before, target, everybody):
+        if before == f.NONE or not shares_message(h.place, cost, before, target, messaged):
             if before != f.NONE:
-                sent += busy_time(cost)
+                sent += cost[f.C_BUSY]
             sent += writes * cost[f.C_ICR]
             t.total[y.ICR_WRITES] += writes
         before = target

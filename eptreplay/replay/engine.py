@@ -153,8 +153,7 @@ def _call(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None
     if w.arg[row] != f.NONE:
         call(h, t, w, c, row, now)
         return
-    if h.cpu[c, f.DEPTH] == 0:
-        begin_stall(h, c, row, now)
+    begin_stall(h, c, row, now)
     aim(h, c, w.item[row])
     intend_other(h, c, f.IPI_CALL)
 

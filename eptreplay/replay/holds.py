@@ -24,8 +24,7 @@ def begin_hold(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) ->
     if recursive:
         begin_gap(h, t, w, c, now)
         return
-    if depth == 0:
-        begin_stall(h, c, row, now)
+    begin_stall(h, c, row, now)
     t.hold[hold, y.H_REQUEST] = now
     request_write(cpu, h.lock, h.cost, h.how, 1 + n, c, now)
 

@@ -241,7 +241,7 @@ def begin_gap(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 
 @part
 def begin_stall(h: Host, c: int, row: int, now: int) -> None:
-    """Begin something that lets no softirq run, with the row with that number, unless that has begun before."""
+    """Begin something that lets no softirq run, with that row, unless that has begun before, as in a hold."""
     if h.cpu[c, f.STALLED] == f.NONE:
         h.cpu[c, f.STALLED] = now
         h.cpu[c, f.STALL_ROW] = row

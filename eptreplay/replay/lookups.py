@@ -15,8 +15,7 @@ from eptreplay.replay.host import Host, begin_gap, begin_stall, end_stall, settl
 def begin_lookups(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
     """Begin the lookups of a row."""
     cpu = h.cpu
-    if cpu[c, f.DEPTH] == 0:
-        begin_stall(h, c, row, now)
+    begin_stall(h, c, row, now)
     cpu[c, f.REPEATS] = w.reads[w.item[row], p.L_COUNT]
     cpu[c, f.L_WAIT] = 0
     cpu[c, f.L_LONGEST] = 0

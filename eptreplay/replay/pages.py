@@ -28,8 +28,7 @@ def allocate(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> N
                 else:
                     insert(h.target[c], other)
                     others += 1
-    if cpu[c, f.DEPTH] == 0:
-        begin_stall(h, c, row, now)
+    begin_stall(h, c, row, now)
     cpu[c, f.REPEATS] = others
     if own:
         cpu[c, f.PHASE] = f.FLUSH

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eptreplay.causes import CAUSES
 from eptreplay.errors import InputError, UsageError
 from eptreplay.machine import fields as f
-from eptreplay.machine.apic import APICS, CLUSTER_BITS, FLAT_PCPUS, apic_id
+from eptreplay.machine.apic import CLUSTER_BITS, addressing, apic_id
 from eptreplay.machine.bits import words_for
 from eptreplay.machine.clock import new_clock
 from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
@@ -217,7 +217,7 @@ def _new_host(
         sent=np.zeros(pcpus, np.int64),
         behind=np.zeros((pcpus, pcpus) if strategy.call_lock == "lockless" else (1, 1), np.int32),
         cached=np.full((pcpus, max(1, p2ms)), f.NONE, np.int64),
-        place=_places(numbers, costs),
+        place=_places(numbers.pcpus, costs),
         node=node,
         rest=np.zeros(max(1, numbers.nodes), np.int64),
         linked=linked,
@@ -289,21 +289,20 @@ def _costs(costs: Costs, pcpus: int) -> Int64s:
     for name, field in COST_FIELDS.items():
         cost[field] = costs[name]
     online = max(pcpus, int(costs["pcpus"]))
-    apic = APICS.index(str(costs["apic"]))
-    if apic == f.XAPIC_FLAT and online > FLAT_PCPUS:
-        apic = f.XAPIC_PHYSICAL
-    cost[f.C_ONLINE], cost[f.C_APIC] = online, apic
+    how = addressing(str(costs["apic"]), online)
+    cost[f.C_ONLINE], cost[f.C_SHARING], cost[f.C_WRITES] = online, how.sharing, how.writes
+    cost[f.C_BUSY] *= how.is_busy
     return cost
 
 
-def _places(numbers: Numbers, costs: Costs) -> Int64s:
-    """Return where each pCPU is: pCPUs are numbered by thread, core and socket."""
+def _places(pcpus: Int64s, costs: Costs) -> Int64s:
+    """Return where pCPUs are: they are numbered by thread, core and socket."""
     cores, threads = int(costs["cores_per_socket"]), int(costs["threads_per_core"])
-    place = np.zeros((numbers.pcpus.size, f.PLACE_FIELDS), np.int64)
-    place[:, f.NUMBER] = numbers.pcpus
-    place[:, f.CORE] = numbers.pcpus // threads
+    place = np.zeros((pcpus.size, f.PLACE_FIELDS), np.int64)
+    place[:, f.NUMBER] = pcpus
+    place[:, f.CORE] = pcpus // threads
     place[:, f.SOCKET] = place[:, f.CORE] // cores
-    place[:, f.CLUSTER] = [apic_id(pcpu, cores, threads) >> CLUSTER_BITS for pcpu in numbers.pcpus.tolist()]
+    place[:, f.CLUSTER] = [apic_id(pcpu, cores, threads) >> CLUSTER_BITS for pcpu in pcpus.tolist()]
     return place
 
 

@@ -96,6 +96,14 @@ def inferred_rows(rows: Draft, size: int) -> Draft:
     return new
 
 
+def refer_to(rows: Draft, moved: NDArray[np.int64]) -> None:
+    """Let rows refer to others by their new numbers, ``moved`` being those of all that there were."""
+    for name in REFERENCES:
+        if name in rows:
+            known = rows[name] >= 0
+            rows[name][known] = moved[rows[name][known]]
+
+
 def insert(
     rows: Draft, t_ns: NDArray[np.int64], place: NDArray[np.int64], new: Draft, new_t: NDArray[np.int64]
 ) -> tuple[Draft, NDArray[np.int64]]:
@@ -107,8 +115,5 @@ def insert(
     moved[order] = np.arange(order.size)
     moved = moved[place.size :]
     merged = take({name: np.concatenate([new[name], rows[name]]) for name in rows}, order)
-    for name in REFERENCES:
-        if name in merged:
-            known = merged[name] >= 0
-            merged[name][known] = moved[merged[name][known]]
+    refer_to(merged, moved)
     return merged, np.concatenate([new_t, t_ns])[order]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from eptreplay.workload import records as r
 from eptreplay.workload import schema as s
-from eptreplay.workload.draft import REFERENCES, Draft, take
+from eptreplay.workload.draft import Draft, refer_to, take
 from eptreplay.workload.episodes import BASIC_REASON, EXTERNAL_INTERRUPT, Episodes
 
 CALL_FUNCTION_VECTOR = 0xFB
@@ -34,12 +34,8 @@ def without_recorded_kicks(
         return rows, t_ns, 0
     keep = np.ones(t_ns.size, np.bool_)
     keep[pairs] = keep[pairs + 1] = False
-    moved = np.cumsum(keep) - 1
     kept = take(rows, np.flatnonzero(keep))
-    for name in REFERENCES:
-        if name in kept:
-            known = kept[name] >= 0
-            kept[name][known] = moved[kept[name][known]]
+    refer_to(kept, np.cumsum(keep) - 1)
     return kept, t_ns[keep], int(pairs.size)
 
 

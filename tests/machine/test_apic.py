@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numba
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from eptreplay.machine.apic import APICS, apic_id, messages, writes_for
+from eptreplay.machine.apic import APICS, apic_id
+from eptreplay.machine.profile import load_profile
+from eptreplay.machine.sending import shares_message, writes_of
+from eptreplay.replay.simulate import _costs, _places
 
 TOPOLOGIES = [(1, 1), (4, 1), (2, 2), (10, 2), (16, 2), (18, 2), (128, 2), (5, 3), (64, 4)]
+
+
+Int64s = NDArray[np.int64]
+
+
+def _split(place: Int64s, cost: Int64s, targets: Int64s, numbers: Int64s) -> int:
+    """Enter the number of each target's message, as the engine has them; returns the writes of all messages."""
+    messages = 0
+    for k in range(targets.size):
+        if k == 0 or not shares_message(place, cost, targets[k - 1], targets[k], targets.size):
+            messages += 1
+        numbers[k] = messages
+    return messages * writes_of(cost, targets.size)
+
+
+split = cast("Callable[..., int]", numba.njit()(_split))
+"""Not cached: what is kept would not notice that the kernels that it calls have changed."""
 
 
 class Sent(NamedTuple):
@@ -24,11 +48,26 @@ class Sent(NamedTuple):
     targets: tuple[int, ...]
     online: int
 
+    def split(self, apic: str, shorthand: int) -> tuple[list[tuple[int, ...]], int]:
+        """Return the targets of each message, and all writes, as the engine has them."""
+        topology: dict[str, int | str] = {
+            "apic": apic, "shorthand": shorthand, "cores_per_socket": self.cores, "threads_per_core": self.threads
+        }  # fmt: skip
+        costs = {**load_profile("zero").costs(), **topology}
+        targets = np.array(self.targets, np.int64)
+        numbers = np.zeros(targets.size, np.int64)
+        place = _places(np.arange(self.online), costs)
+        writes = split(place, _costs(costs, self.online), targets, numbers)
+        found: dict[int, list[int]] = {}
+        for number, target in zip(numbers.tolist(), self.targets, strict=True):
+            found.setdefault(number, []).append(target)
+        return [tuple(message) for message in found.values()], writes
+
     def messages(self, apic: str, shorthand: int = 0) -> list[tuple[int, ...]]:
-        return messages(apic, shorthand, self.cores, self.threads, self.sender, self.targets, self.online)
+        return self.split(apic, shorthand)[0]
 
     def writes(self, apic: str, shorthand: int = 0) -> int:
-        return writes_for(apic, shorthand, self.cores, self.threads, self.sender, self.targets, self.online)
+        return self.split(apic, shorthand)[1]
 
     @property
     def to_all(self) -> bool:
