@@ -68,7 +68,6 @@ def run_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
     sets = workload.op == s.SET
     recorded = int((sets & (workload.origin == s.FROM_RECORD)).sum())
     all_sets = int(workload.count[sets].sum())
-    waits = np.sort(tally.read_wait)
     row: dict[str, Any] = {
         "run": run.number,
         "preset": run.preset,
@@ -94,7 +93,7 @@ def run_rows(workload: Workload, replayed: Replayed) -> list[dict[str, Any]]:
         "vmenter_invepts": int(total[y.VMENTER_INVEPTS]),
         **_spread("hold_ns", hold[:, y.H_RELEASE] - hold[:, y.H_ACQUIRE]),
         **_spread("write_wait_ns", hold[:, y.H_ACQUIRE] - hold[:, y.H_REQUEST]),
-        **(_spread("read_wait_ns", waits) if waits.size else {}),
+        **(_spread("read_wait_ns", tally.read_wait) if tally.read_wait.size else {}),
         **_spread("op_latency_ns", hold[:, y.H_END] - hold[:, y.H_REQUEST]),
         "post_unlock_wait_ns_total": int(total[y.POST_UNLOCK]),
         "call_lock_wait_ns_total": int(total[y.CALL_WAIT]),
