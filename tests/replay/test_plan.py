@@ -128,6 +128,7 @@ def test_no_strategy_may_be_called_like_a_preset_beside_it(tmp_path: Path) -> No
         plan([mine], ["xen-4.6"])
 
 
+@pytest.mark.compiled
 def test_strategies_that_cannot_be_replayed_are_told_before_anything_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
