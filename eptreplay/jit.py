@@ -18,6 +18,8 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
+from eptreplay.interpreted import interpreted
+
 DECODER = ("xentrace",)
 ENGINE = ("machine", "replay")
 """Programs that consist of kernels: the folders of the package whose modules make up each of them."""
@@ -45,6 +47,9 @@ _INSIDE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 F = TypeVar("F", bound=Callable[..., Any])
 
 config: Any = numba.config
+
+COMPILES = not config.DISABLE_JIT
+"""Whether kernels are compiled in this process."""
 
 i64 = cast("Callable[[Any], int]", np.int64)
 """Widens a value inside a kernel, where arithmetic on narrow or unsigned types would wrap or turn into floats."""
@@ -132,6 +137,8 @@ def _own_cache(directory: str | None) -> Iterator[None]:
 
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call: without the GIL, cached, with C rules for division."""
+    if not COMPILES:
+        return interpreted(function)
     directory = _directory_of(PROGRAMS.get(function.__module__.partition(".")[2].partition(".")[0], DECODER))
     with _own_cache(directory):
         compiled = numba.njit(cache=directory is not None, **_FLAGS)(function)

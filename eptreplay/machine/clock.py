@@ -1,8 +1,9 @@
 """Whose turn it is: a tournament of pCPUs, won by the one with the earliest time, and among equals the lowest number.
 
-``key[1]`` and ``tree[1]`` are the time and the number of the winner of all, ``key[i]`` and ``tree[i]`` those of the
-earlier of ``2 i`` and ``2 i + 1``; the second half of the arrays are the pCPUs themselves, up to a power of two. A
-change is carried to the top with one comparison for each level, all with numbers that are known beforehand.
+Each pCPU has a number of two parts: the time when it has something to do next, above ``clock[0]`` bits for its own
+number. ``clock[1]`` is the least of them all, ``clock[i]`` the lesser of those of ``2 i`` and ``2 i + 1``; the second
+half of the array are the pCPUs themselves, up to a power of two. A change is carried to the top with one comparison for
+each level, all with numbers that are known beforehand.
 """
 
 from __future__ import annotations
@@ -11,35 +12,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.jit import part
-from eptreplay.machine.fields import NEVER
 
 Int64s = NDArray[np.int64]
 
+END = 1 << 62
+"""The first time that does not fit in, as it stands above the numbers of pCPUs."""
 
-def new_clock(pcpus: int) -> tuple[Int64s, Int64s]:
-    """Return times and numbers for so many pCPUs; nobody's time has come yet."""
-    leaves = 1 << max(1, (pcpus - 1).bit_length())
-    tree = np.zeros(2 * leaves, np.int64)
-    tree[leaves:] = np.arange(leaves)
+
+def bits_for(pcpus: int) -> int:
+    """Return how many bits the number of one of so many pCPUs takes."""
+    return max(1, (pcpus - 1).bit_length())
+
+
+def new_clock(pcpus: int) -> Int64s:
+    """Return a clock for so many pCPUs; nobody's time has come yet."""
+    bits = bits_for(pcpus)
+    leaves = 1 << bits
+    clock = np.empty(2 * leaves, np.int64)
+    clock[0] = bits
+    clock[leaves:] = END | np.arange(leaves)
     for i in range(leaves - 1, 0, -1):
-        tree[i] = tree[2 * i]
-    return np.full(2 * leaves, NEVER, np.int64), tree
+        clock[i] = clock[2 * i]
+    return clock
 
 
 @part
-def set_time(key: Int64s, tree: Int64s, c: int, time: int) -> None:
-    """Enter when pCPU ``c`` has something to do next."""
-    i = (tree.size >> 1) + c
-    if key[i] == time:
+def end_of_time(clock: Int64s) -> int:
+    """Return the first time that does not fit in, in nanoseconds: days with thousands of pCPUs, years with a few."""
+    return int(END >> clock[0])
+
+
+@part
+def next_turn(clock: Int64s) -> tuple[int, int]:
+    """Return when somebody has something to do, and who that is."""
+    return int(clock[1] >> clock[0]), int(clock[1] & ((clock.size >> 1) - 1))
+
+
+@part
+def set_time(clock: Int64s, c: int, time: int) -> None:
+    """Enter when pCPU ``c`` has something to do next; what lies behind the end of time, like NEVER, is that end."""
+    bits = clock[0]
+    i = (clock.size >> 1) + c
+    least = min(time, END >> bits) << bits | c
+    if clock[i] == least:
         return
-    key[i] = time
-    winner = c
+    clock[i] = least
     while i > 1:
-        # Both are read before anything is decided, so that nothing has to be guessed.
-        other, rival = key[i ^ 1], tree[i ^ 1]
-        loses = (other < time) | ((other == time) & (rival < winner))
-        time = other if loses else time
-        winner = rival if loses else winner
+        least = min(least, clock[i ^ 1])
         i >>= 1
-        key[i] = time
-        tree[i] = winner
+        clock[i] = least

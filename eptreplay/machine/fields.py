@@ -1,96 +1,110 @@
-"""Where everything stands in the arrays of the modelled host. All are of 64-bit integers unless said otherwise.
+"""What stands where in the arrays of the modelled host.
 
-    cpu[pCPU, field]     what each pCPU does
-    lock[lock, field]    0 is the call lock, 1 + n the lock of p2m n, the last one the flush lock
-    p2m[p2m, field]
-    dom[domain, field]
-    cost[field]          from the profile, in nanoseconds
-    place[pCPU, field]   where each pCPU is
-    how[field]           the strategy, the policy of the p2m locks, the seed
+    cpu[pCPU]        what each pCPU does, a record of ``CPU``
+    lock[lock]       ``LOCK``; 0 is the call lock, 1 + n the lock of p2m n, the last one the flush lock
+    p2m[p2m]         ``P2M``
+    dom[domain]      ``DOM``
+    place[pCPU]      where each pCPU is, ``PLACE``
+    cost[field]      from the profile, in nanoseconds
+    how[field]       the strategy, the policy of the p2m locks, the seed
 
-Domains, vCPUs, p2ms and pCPUs have dense numbers from 0 here; -1 stands for none or unknown.
+Domains, vCPUs, p2ms and pCPUs have dense numbers from 0 here; -1 stands for none or unknown. Records are of ``i1``,
+small numbers and flags, ``i4``, the numbers of things, and ``i8``: nanoseconds, rows, and what has no bound.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+Records = np.recarray[Any, np.dtype[Any]]
+
 NONE = -1
+LINE = 64
+"""Bytes of a cache line."""
 NEVER = np.int64(1) << 62
 """A time that does not come."""
 
-(
-    EVENT,      # what comes next: see below
-    PHASE,      # what its program is at: see below
-    MODE,       # but for spinning, interrupts and pauses
-    SHOWN,      # with them: the mode that counts ...
-    SINCE,      # ... and since when
-    ENTERED,    # the domain of the last VM entry
-    HANDLING,   # whose call it is handling, or NONE
-    ENTERING,   # 1: on its way back into the guest, interrupts off
-    STOPPED,    # 1: kept from the guest, as its domain is paused
-    LEFT,       # what is left of it, while an interrupt or a pause keeps the pCPU from its work; else NEVER
-    KEPT,       # replaying as recorded: since when it is kept from the work of its gap, or NONE
-    DUE,        # when the phase of its program is over, as far as that hangs on time
-    FREE,       # when the handler or the re-entry that it is at is over
-    WAITS,      # what the row that is due waits for: see below
-    PC,         # number of the row that it carries out next; all before have been carried out
-    LAST,       # number of the row behind the program
-    OFF_UNTIL,  # until when interrupts stay off behind its last VM exit
-    CALLS,      # whose call comes first in its queue, or NONE ...
-    FLUSHER,    # who wants it to flush its TLB, or NONE
-    ARRIVES,    # when the interrupt for them arrives
-    FLUSH_ARRIVES,
-    CARRIED,    # when its last row was carried out
-    RECORDED,   # when the row that it carries out next was recorded
-    ENDED,      # when its last row ended
-    STALLED,    # since when no softirq can run, or NONE ...
-    DEPTH,      # how many p2m locks it holds or requests
-    DOMAIN,     # whose state is loaded
-    VCPU,       # which vCPU's state is loaded
-    COLD_CAUSE, # translations are cold, because of an INVEPT with this cause; else NONE
-    COLD_DOMAIN,
-    STRUCK,     # when the interrupt that keeps it from its guest was delivered, or NONE
-    REPEATS,    # writes, or lookups, that the row is still to make
-    LOCK,       # the p2m lock that it requests, reads or has requested last; NONE: one that it has anyway
-    LAST_CALL,  # ... and whose last
-    REST,       # whose call it handles after that, or NONE
-    ACKING,     # 1: that call is over, and it waits for the cache line in which it acknowledges
-    TAKEN,      # whose call is the last that it handles then
-    MET,        # the mode that the interrupt met ...
-    DELIVERED,  # ... and when
-    NEXT,       # which row or domain that is
-    WAITED,     # since when the next row has been due and had to wait for another or its domain, or NONE
-    WAITERS,    # the first of those who wait for a row of this pCPU, or NONE
-    BEHIND,     # who is behind it in the queue of a lock, or among those who wait for a row of the same pCPU
-    READS,      # 1: it requests the read side
-    ASKED,      # when it requested that
-    STAMP,      # of its last TLB flush
-    STALL_ROW,  # ... and with which row that began
-    DRAWS,      # how often it has drawn an heir
-    I_DOMAIN,   # whose p2m that interrupt is about ...
-    I_CAUSE,    # ... and the cause of it
-    B_P2M,      # its own broadcast: the p2m, or NONE
-    B_DOM,      # whose p2m that is, or NONE
-    B_CAUSE,
-    B_HOLD,     # the hold that it belongs to, or NONE: no broadcast about a p2m
-    B_UNDER,    # 1: under the p2m lock
-    B_NUMBER,
-    B_LOCKED,   # when it had the call lock
-    B_ASKED,    # when it was requested
-    B_SENT,     # when the last interrupt was sent
-    B_LEFT,     # acknowledgements still missing
-    B_ACKED,    # when the last of those that have been sent arrives
-    B_SLOWEST,  # who sent it
-    B_LINE,     # when the cache line in which targets acknowledge is free for the next of them ...
-    B_LINE_BY,  # ... and who has it until then
-    B_TARGETS,
-    B_KIND,     # what its handler does: see below
-    B_THEN,     # what comes after it: see below
-    L_WAIT,     # of the LOOKUP that it is at: time waited so far, and the longest wait
-    L_LONGEST,
-    CPU_FIELDS,
-) = range(70)  # fmt: skip
+CPU = np.dtype(
+    [
+        # What every event looks at, in two cache lines.
+        ("phase", "i1"),        # what its program is at: see below
+        ("mode", "i1"),         # but for spinning, interrupts and pauses
+        ("shown", "i1"),        # with them: the mode that counts, since ``since``
+        ("event", "i1"),        # what comes next: see below
+        ("entering", "i1"),     # 1: on its way back into the guest, interrupts off
+        ("stopped", "i1"),      # 1: kept from the guest, as its domain is paused
+        ("waits", "i1"),        # what the row that is due waits for: see below
+        ("acking", "i1"),       # 1: a call is over, and it waits for the cache line in which it acknowledges
+        ("handling", "i4"),     # whose call it is handling, or NONE
+        ("entered", "i4"),      # the domain of the last VM entry
+        ("calls", "i4"),        # whose call comes first in its queue, or NONE
+        ("flusher", "i4"),      # who wants it to flush its TLB, or NONE
+        ("pc", "i8"),           # number of the row that it carries out next; all before have been carried out
+        ("last", "i8"),         # number of the row behind the program
+        ("due", "i8"),          # when the phase of its program is over, as far as that hangs on time
+        ("left", "i8"),         # what is left of it, while an interrupt or a pause keeps it from its work; else NEVER
+        ("since", "i8"),
+        ("free", "i8"),         # when the handler or the re-entry that it is at is over
+        ("off_until", "i8"),    # until when interrupts stay off behind its last VM exit
+        ("arrives", "i8"),      # when the interrupt for ``calls`` arrives
+        ("carried", "i8"),      # when its last row was carried out
+        ("recorded", "i8"),     # when the row that it carries out next was recorded
+        ("ended", "i8"),        # when its last row ended
+        ("stalled", "i8"),      # since when no softirq can run, or NONE
+        ("waited", "i8"),       # since when the next row has been due and had to wait, or NONE
+        # Locks, interrupts, whose state is loaded.
+        ("kept", "i8"),         # replaying as recorded: since when it is kept from the work of its gap, or NONE
+        ("flush_arrives", "i8"),
+        ("struck", "i8"),       # when the interrupt that keeps it from its guest was delivered, or NONE
+        ("repeats", "i8"),      # writes, or lookups, that the row is still to make
+        ("depth", "i4"),        # how many p2m locks it holds or requests
+        ("domain", "i4"),       # whose state is loaded
+        ("vcpu", "i4"),         # which vCPU's state is loaded
+        ("lock", "i4"),         # the p2m lock that it requests, reads or has requested last; NONE: one that it has
+        ("behind", "i4"),       # who is behind it in the queue of a lock, or of those who wait for a row
+        ("cold_domain", "i4"),
+        ("struck_domain", "i4"),  # whose p2m the interrupt of ``struck`` is about
+        ("cold_cause", "i1"),   # translations are cold, because of an INVEPT with this cause; else NONE
+        ("struck_cause", "i1"),
+        ("met", "i1"),          # the mode that the interrupt met
+        ("reads", "i1"),        # 1: it requests the read side
+        # What is rarer.
+        ("last_call", "i4"),    # whose call comes last in its queue
+        ("rest", "i4"),         # whose call it handles after that of ``handling``, or NONE
+        ("taken", "i4"),        # whose call is the last that it handles then
+        ("waiters", "i4"),      # the first of those who wait for a row of this pCPU, or NONE
+        ("next", "i8"),         # which row or domain it waits for
+        ("delivered", "i8"),    # when the interrupt met it
+        ("asked", "i8"),        # when it requested the read side
+        ("stamp", "i8"),        # of its last TLB flush
+        ("stall_row", "i8"),    # with which row ``stalled`` began
+        ("draws", "i8"),        # how often it has drawn an heir
+        # Its own broadcast.
+        ("b_kind", "i1"),       # what its handler does: see below
+        ("b_then", "i1"),       # what comes after it: see below
+        ("b_cause", "i1"),
+        ("b_under", "i1"),      # 1: under the p2m lock
+        ("b_p2m", "i4"),        # the p2m, or NONE
+        ("b_dom", "i4"),        # whose p2m that is, or NONE
+        ("b_slowest", "i4"),    # whose acknowledgement arrives last
+        ("b_line_by", "i4"),    # who has the cache line in which targets acknowledge, until ``b_line``
+        ("b_left", "i4"),       # acknowledgements still missing
+        ("b_targets", "i4"),
+        ("b_hold", "i8"),       # the hold that it belongs to, or NONE: no broadcast about a p2m
+        ("b_number", "i8"),
+        ("b_asked", "i8"),      # when it was requested
+        ("b_locked", "i8"),     # when it had the call lock
+        ("b_sent", "i8"),       # when the last interrupt was sent
+        ("b_acked", "i8"),      # when the last of those acknowledgements that have been sent arrives
+        ("b_line", "i8"),       # when that cache line is free for the next target
+        ("read_wait", "i8"),    # of the LOOKUP that it is at: time waited so far ...
+        ("read_longest", "i8"),  # ... and the longest wait
+        ("padding", "i8", 3),
+    ],
+    align=True,
+)  # fmt: skip
 
 (
     GAP, STORE, READ, FLUSH, ENTRY_INVEPT, SEND, OWN_INVEPT, ACQUIRE, QUEUE, HANDOFF, POLL, DRAIN, CALL_ACQUIRE,
@@ -105,51 +119,68 @@ the call lock is to be requested.
 """
 
 OWN_EVENT, INTERRUPT = range(2)
-"""``EVENT``: its program, handler or re-entry goes on; it is interrupted."""
+"""``event``: its program, handler or re-entry goes on; it is interrupted."""
 
 NOTHING, EDGE, GATE = range(3)
 """What a row waits for: another row, the end of a pause."""
 
 END_ROW, END_WRITE, END_HOLD, NEXT_HOLD = range(4)
-"""``B_THEN``: the row ends; SET goes on to its next write, if it has more; the hold has ended; and another begins."""
+"""``b_then``: the row ends; SET goes on to its next write, if it has more; the hold has ended; and another begins."""
 
 GUEST, XEN, IRQOFF, SPIN, IDLE, UNKNOWN = range(6)
 MODES = ("guest", "xen", "irqoff", "spin", "idle", "unknown")
 
-OWNER, HEAD, TAIL, READERS, ACTIVE, SINCE_WHEN, HELD, LOCK_FIELDS = range(8)
-"""The writer; the first and the last who wait; how many read; 1 if the writer is active, so that readers of a per-CPU
-lock have to wait; since when the writer has acquired it; how long writers have had it in all.
-"""
+LOCK = np.dtype(
+    [
+        ("owner", "i4"),    # the writer, or NONE
+        ("head", "i4"),     # the first of those who wait, or NONE ...
+        ("tail", "i4"),     # ... and the last
+        ("readers", "i4"),  # how many read
+        ("active", "i1"),   # 1 if the writer is active, so that readers of a per-CPU lock have to wait
+        ("since", "i8"),    # since when the writer has had it
+        ("held", "i8"),     # how long writers have had it in all
+    ],
+    align=True,
+)  # fmt: skip
 
 UNFAIR, QUEUED, PERCPU = range(3)
 POLICIES = ("unfair", "queue", "percpu")
 """Of p2m locks."""
 
-NUMBER, CORE, SOCKET, CLUSTER, PLACE_FIELDS = range(5)
+PLACE = np.dtype([("number", "i4"), ("core", "i4"), ("socket", "i4"), ("cluster", "i4")])
 """The number of a pCPU in Xen; those of its core and its socket; the cluster that its APIC is in."""
 
+P2M = np.dtype(
+    [
+        ("hold", "i8"),
+        ("pending", "i8"),      # writes in it that want a broadcast at the release
+        ("root", "i8"),         # node of its root
+        ("ranges", "i8"),       # ranges for which log-dirty is on
+        ("domain", "i4"),
+        ("marked_at", "i4"),    # the p2m whose marks stand for its own
+        ("owed", "i1"),         # 1 if a broadcast is due at the release
+        ("owed_cause", "i1"),
+        ("mark_cause", "i1"),
+        ("synced", "i1"),       # 1 if something in the hold got a decision other than NOTHING
+        ("nested", "i1"),       # 1 for a nested p2m
+        ("unfamiliar", "i1"),   # 1 if its domain was there before the recording
+        ("tracked", "i1"),      # 1 if log-dirty is on for all of it
+    ],
+    align=True,
+)  # fmt: skip
 
-(
-    P_DOMAIN,
-    OWED,       # 1 if a broadcast is due at the release
-    PENDING,    # writes that decided so
-    OWED_CAUSE,
-    MARK_CAUSE,
-    MARKED_AT,  # the p2m whose marks stand for its own
-    HOLD,       # the hold
-    SYNCED,     # 1 if something in the hold got a decision other than NOTHING
-    ROOT,       # node of its root
-    NESTED,     # 1 for a nested p2m
-    UNFAMILIAR, # 1 if its domain was there before the recording
-    TRACKED,    # 1 if log-dirty is on for all of it
-    RANGES,     # ranges for which it is on
-    P2M_FIELDS,
-) = range(14)  # fmt: skip
-
-HOST_P2M, FIRST_P2M, BEHIND_P2M, HAS_GUEST_MODE, PAUSED, DIRTY, VCPUS, DOM_FIELDS = range(8)
-"""``HOST_P2M``: number of the domain's own p2m, or -1; ``FIRST_P2M`` to ``BEHIND_P2M``: those whose marks a VM entry
-looks at; ``DIRTY``: on how many pCPUs its state is loaded; ``VCPUS``: on how many it can be, as it has no more vCPUs.
-"""
+DOM = np.dtype(
+    [
+        ("host_p2m", "i4"),     # number of the domain's own p2m, or NONE
+        ("first_p2m", "i4"),    # from here ...
+        ("behind_p2m", "i4"),   # ... to before here: the p2ms whose marks a VM entry looks at
+        ("paused", "i4"),       # how often it has been paused more than unpaused
+        ("dirty", "i4"),        # on how many pCPUs its state is loaded
+        ("vcpus", "i4"),        # on how many it can be, as it has no more vCPUs
+        ("has_guest_mode", "i1"),
+    ],
+    align=True,
+)  # fmt: skip
 
 (
     C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ENQUEUE, C_ICR, C_BUSY,
@@ -176,3 +207,10 @@ IPI_INVEPT, IPI_KICK, IPI_NONE, IPI_PLAIN, IPI_CALL, IPI_FLUSH = range(6)
 """The handler executes INVEPT; it does nothing, for the VM exit; there is none, as hardware reaches all pCPUs; it does
 nothing, whatever the strategy (a nested flush); it does something that has nothing to do with p2ms; it flushes the TLB.
 """
+
+
+def new_records(number: int, kind: np.dtype[Any]) -> Records:
+    """Return so many records of zeros, the first at the beginning of a cache line."""
+    raw = np.zeros(number * kind.itemsize + LINE, np.uint8)
+    begin = -raw.ctypes.data % LINE
+    return raw[begin : begin + number * kind.itemsize].view(kind).view(np.recarray)

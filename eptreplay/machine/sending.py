@@ -19,11 +19,11 @@ def reaches_all(cost: Int64s, targets: int) -> bool:
 
 
 @part
-def shares_message(place: Int64s, cost: Int64s, before: int, c: int, targets: int) -> bool:
+def shares_message(place: f.Records, cost: Int64s, before: int, c: int, targets: int) -> bool:
     """Tell whether one of so many targets is reached by the message to the one before it."""
     if cost[f.C_SHARING] == EVERYBODY or reaches_all(cost, targets):
         return True
-    return bool(cost[f.C_SHARING] == CLUSTER and place[before, f.CLUSTER] == place[c, f.CLUSTER])
+    return bool(cost[f.C_SHARING] == CLUSTER and place[before].cluster == place[c].cluster)
 
 
 @part

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from eptreplay.jit import kernel, part, piece
 from eptreplay.machine import fields as f
+from eptreplay.machine.clock import end_of_time, next_turn
+from eptreplay.machine.prefetch import prefetch
 from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import aim, finish, intend_other, locked, request, sent_all, wait_for_acks
 from eptreplay.replay.decisions import DecideType
 from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_at_lock, is_cut
-from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, settle, watch
+from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, program_time, settle, watch
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
@@ -26,7 +28,7 @@ from eptreplay.replay.writes import call, change, pass_sync_point
 def _is_vm_entry(h: Host, op: int, dom: int) -> bool:
     """Tell whether a row is a VM entry: a switch to a guest counts where entries were not recorded."""
     if op == p.SWITCH_IN:
-        return not h.how[f.ENTRIES_RECORDED] and dom >= 0 and h.dom[dom, f.HAS_GUEST_MODE] != 0
+        return not h.how[f.ENTRIES_RECORDED] and dom >= 0 and h.dom[dom].has_guest_mode != 0
     return op == p.VMENTER
 
 
@@ -34,19 +36,19 @@ def _is_vm_entry(h: Host, op: int, dom: int) -> bool:
 def _has_to_wait(h: Host, w: p.Program, c: int, now: int) -> bool:
     """Tell whether something must come before the row that is due; enters what."""
     cpu = h.cpu
-    row = cpu[c, f.PC]
-    op, dom = w.op[row], w.arg[row]
-    if op & p.WAITS_FOR and w.edge[row] >= cpu[w.edge_owner[row], f.PC]:
-        cpu[c, f.WAITS] = f.EDGE
-        cpu[c, f.NEXT] = w.edge[row]
-        cpu[c, f.WAITED] = now
-        cpu[c, f.BEHIND] = cpu[w.edge_owner[row], f.WAITERS]
-        cpu[w.edge_owner[row], f.WAITERS] = c
+    row = cpu[c].pc
+    op, dom = w.rows[row].op, w.rows[row].arg
+    if op & p.WAITS_FOR and w.edge[row] >= cpu[w.edge_owner[row]].pc:
+        cpu[c].waits = f.EDGE
+        cpu[c].next = w.edge[row]
+        cpu[c].waited = now
+        cpu[c].behind = cpu[w.edge_owner[row]].waiters
+        cpu[w.edge_owner[row]].waiters = c
         return True
-    if _is_vm_entry(h, op & p.OP, dom) and dom >= 0 and h.dom[dom, f.PAUSED] > 0:
-        cpu[c, f.WAITS] = f.GATE
-        cpu[c, f.WAITED] = now
-        cpu[c, f.NEXT] = dom
+    if _is_vm_entry(h, op & p.OP, dom) and dom >= 0 and h.dom[dom].paused > 0:
+        cpu[c].waits = f.GATE
+        cpu[c].waited = now
+        cpu[c].next = dom
         return True
     return False
 
@@ -56,19 +58,19 @@ def _wake_waiting(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int)
     """Let programs go on that waited for a row of pCPU ``c``."""
     cpu = h.cpu
     before = f.NONE
-    one = cpu[c, f.WAITERS]
+    one = cpu[c].waiters
     while one != f.NONE:
-        following = cpu[one, f.BEHIND]
-        if cpu[one, f.NEXT] != row:
+        following = cpu[one].behind
+        if cpu[one].next != row:
             before = one
         else:
             if before == f.NONE:
-                cpu[c, f.WAITERS] = following
+                cpu[c].waiters = following
             else:
-                cpu[before, f.BEHIND] = following
-            cpu[one, f.WAITS] = f.NOTHING
-            t.cpu[one, y.C_EDGES] += 1 if now > cpu[one, f.WAITED] else 0
-            t.cpu[one, y.C_EDGE_NS] += now - cpu[one, f.WAITED]
+                cpu[before].behind = following
+            cpu[one].waits = f.NOTHING
+            t.cpu[one, y.C_EDGES] += 1 if now > cpu[one].waited else 0
+            t.cpu[one, y.C_EDGE_NS] += now - cpu[one].waited
             settle(h, t, w, one, now)
         one = following
 
@@ -76,22 +78,22 @@ def _wake_waiting(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int)
 @part
 def _enter(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """End VMENTER or SWITCH_IN, once its INVEPT is over."""
-    row = h.cpu[c, f.PC] - 1
-    op, dom = w.op[row] & p.OP, w.arg[row]
+    row = h.cpu[c].pc - 1
+    op, dom = w.rows[row].op & p.OP, w.rows[row].arg
     begin_gap(h, t, w, c, now)
     if _is_vm_entry(h, op, dom):
-        h.cpu[c, f.ENTERED] = dom
+        h.cpu[c].entered = dom
         be_in_guest(h, t, w, c, now, 1 if op == p.VMENTER else 0)
     else:
-        h.cpu[c, f.MODE] = f.XEN
+        h.cpu[c].mode = f.XEN
 
 
 @part
 def _invalidate_and_enter(h: Host, t: y.Tally, w: p.Program, c: int, looks: bool, where: int, now: int) -> None:
     """Look at the mark of the row's domain, if anybody does, and end the row, at once or after an INVEPT."""
-    if looks and invalidate(h, t, c, w.arg[h.cpu[c, f.PC] - 1], now, where):
-        h.cpu[c, f.PHASE] = f.ENTRY_INVEPT
-        h.cpu[c, f.DUE] = now + h.cost[f.C_INVEPT]
+    if looks and invalidate(h, t, c, w.rows[h.cpu[c].pc - 1].arg, now, where):
+        h.cpu[c].phase = f.ENTRY_INVEPT
+        h.cpu[c].due = now + h.cost[f.C_INVEPT]
     else:
         _enter(h, t, w, c, now)
 
@@ -99,17 +101,17 @@ def _invalidate_and_enter(h: Host, t: y.Tally, w: p.Program, c: int, looks: bool
 @part
 def _switch_in(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
     """Load a vCPU's state. Strategies that invalidate at VM entry look at the mark where this stands for one."""
-    dom = w.arg[row]
+    dom = w.rows[row].arg
     if dom < 0:
         unload(h, c)
-        h.cpu[c, f.MODE] = f.XEN
+        h.cpu[c].mode = f.XEN
         begin_gap(h, t, w, c, now)
         return
-    load(h, c, w.item[row], dom)
+    load(h, c, w.rows[row].which, dom)
     if h.how[f.AT_ENTRY]:
         _invalidate_and_enter(h, t, w, c, _is_vm_entry(h, p.SWITCH_IN, dom), y.AT_ENTRY, now)
     else:
-        _invalidate_and_enter(h, t, w, c, h.dom[dom, f.HAS_GUEST_MODE] != 0, y.AT_SWITCH, now)
+        _invalidate_and_enter(h, t, w, c, h.dom[dom].has_guest_mode != 0, y.AT_SWITCH, now)
 
 
 @part
@@ -118,8 +120,8 @@ def _acquired(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     if not is_at_lock(h, c, now):
         return
     has_acquired(h, t, c, now)
-    if h.cpu[c, f.REPEATS] > 0:
-        h.cpu[c, f.PHASE] = f.CHANGE
+    if h.cpu[c].repeats > 0:
+        h.cpu[c].phase = f.CHANGE
     else:
         begin_gap(h, t, w, c, now)
 
@@ -129,8 +131,8 @@ def _written(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Go on behind a write and what it had to broadcast."""
     if is_cut(h, t, w, c):
         cut(h, t, w, c, now)
-    elif h.cpu[c, f.REPEATS] > 0:
-        h.cpu[c, f.PHASE] = f.CHANGE
+    elif h.cpu[c].repeats > 0:
+        h.cpu[c].phase = f.CHANGE
     else:
         begin_gap(h, t, w, c, now)
 
@@ -138,9 +140,9 @@ def _written(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 @part
 def _answered(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     """Go on with what a broadcast was a part of."""
-    then = h.cpu[c, f.B_THEN]
+    then = h.cpu[c].b_then
     if then == f.END_WRITE:
-        h.cpu[c, f.PHASE] = f.WRITTEN
+        h.cpu[c].phase = f.WRITTEN
     elif then == f.NEXT_HOLD:
         ask_again(h, t, c, now)
     else:
@@ -150,21 +152,21 @@ def _answered(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 @part
 def _call(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
     """Carry out CALL: about a p2m, or of one pCPU or all others for a reason that has nothing to do with p2ms."""
-    if w.arg[row] != f.NONE:
+    if w.rows[row].arg != f.NONE:
         call(h, t, w, c, row, now)
         return
     begin_stall(h, c, row, now)
-    aim(h, c, w.item[row])
+    aim(h, c, w.rows[row].which)
     intend_other(h, c, f.IPI_CALL)
 
 
 @part
 def _change_mode(h: Host, t: y.Tally, w: p.Program, c: int, op: int, now: int) -> None:
     """Carry out a row that says that nobody runs in guest mode any more; interrupts stay off behind a VM exit."""
-    h.cpu[c, f.MODE] = f.IDLE if op == p.IDLE else f.XEN
+    h.cpu[c].mode = f.IDLE if op == p.IDLE else f.XEN
     if op == p.VMEXIT:
         count_mode(h, t, c, now)
-        h.cpu[c, f.OFF_UNTIL] = now + h.cost[f.C_IRQOFF]
+        h.cpu[c].off_until = now + h.cost[f.C_IRQOFF]
     begin_gap(h, t, w, c, now)
 
 
@@ -186,16 +188,16 @@ def _carry_out_rare(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: in
 @part
 def _change_at_once(h: Host, t: y.Tally, w: p.Program, c: int, op: int, row: int, now: int) -> None:
     """Carry out a row that takes no time: lost records, pauses, and pages that are freed; others do nothing."""
-    dom = w.arg[row]
+    dom = w.rows[row].arg
     if op == p.LOST:
         unload(h, c)
-        h.cpu[c, f.MODE] = f.UNKNOWN
+        h.cpu[c].mode = f.UNKNOWN
     elif op == p.PAUSE and dom >= 0:
         pause(h, t, w, dom, now)
     elif op == p.UNPAUSE and dom >= 0:
         unpause(h, t, w, dom, now)
     elif op == p.PAGE_FREE:
-        h.freed[w.item[row]] = h.freed[0]
+        h.freed[w.rows[row].which] = h.freed[0]
     begin_gap(h, t, w, c, now)
 
 
@@ -204,14 +206,15 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
     """Carry out the row that is due, unless it has to wait."""
     if _has_to_wait(h, w, c, now):
         return
-    row = h.cpu[c, f.PC]
-    h.cpu[c, f.PC] = row + 1
-    h.cpu[c, f.CARRIED] = now
-    h.cpu[c, f.WAITED] = f.NONE
-    h.cpu[c, f.OFF_UNTIL] = min(h.cpu[c, f.OFF_UNTIL], now)
+    row = h.cpu[c].pc
+    h.cpu[c].pc = row + 1
+    prefetch(w.rows, row + 5)
+    h.cpu[c].carried = now
+    h.cpu[c].waited = f.NONE
+    h.cpu[c].off_until = min(h.cpu[c].off_until, now)
     if t.row.shape[0] > 0:
         t.row[row, y.R_CARRIED] = now
-    op = w.op[row] & p.OP
+    op = w.rows[row].op & p.OP
     if op == p.VMENTER:
         _invalidate_and_enter(h, t, w, c, h.how[f.AT_ENTRY] != 0, y.AT_ENTRY, now)
     elif op == p.SWITCH_IN:
@@ -219,32 +222,32 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
     elif op == p.HOLD_BEGIN:
         begin_hold(h, t, w, c, row, now)
     elif op == p.SET or op == p.MISCONFIG or op == p.GLOBAL_CHANGE:
-        h.cpu[c, f.REPEATS] = w.acts[w.item[row], p.A_COUNT]
-        h.cpu[c, f.PHASE] = f.CHANGE
+        h.cpu[c].repeats = w.acts[w.rows[row].which].count
+        h.cpu[c].phase = f.CHANGE
     elif op == p.HOLD_END:
         end_hold(h, t, w, c, now)
     elif op == p.VMEXIT or op == p.SWITCH_OUT or op == p.IDLE or op == p.WAKE:
         _change_mode(h, t, w, c, op, now)
     else:
         _carry_out_rare(h, t, w, decide, c, row, op, now)
-    if w.op[row] & p.WAITED_FOR:
+    if w.rows[row].op & p.WAITED_FOR:
         _wake_waiting(h, t, w, c, row, now)
 
 
 @part
 def _end_phase(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
     """End what the program of pCPU ``c`` is at."""
-    phase = h.cpu[c, f.PHASE]
-    if h.cpu[c, f.STOPPED]:
+    phase = h.cpu[c].phase
+    if h.cpu[c].stopped:
         start_entry(h, t, c, now)
     elif phase == f.GAP:
         _carry_out(h, t, w, decide, c, now)
     elif phase == f.STORE:
-        h.cpu[c, f.PHASE] = f.WRITTEN if h.cpu[c, f.B_HOLD] == f.NONE else f.REQUEST
+        h.cpu[c].phase = f.WRITTEN if h.cpu[c].b_hold == f.NONE else f.REQUEST
     elif phase == f.ENTRY_INVEPT:
         _enter(h, t, w, c, now)
     elif phase == f.ACQUIRE or phase == f.HANDOFF or phase == f.POLL:
-        if h.cpu[c, f.READS]:
+        if h.cpu[c].reads:
             is_at_lock_to_read(h, t, w, c, now)
         else:
             _acquired(h, t, w, c, now)
@@ -263,9 +266,9 @@ def _end_broadcast_phase(h: Host, t: y.Tally, w: p.Program, c: int, phase: int, 
         sent_all(h, t, c, now)
     elif phase == f.OWN_INVEPT:
         wait_for_acks(h, c, now)
-    elif phase == f.ACKS and h.cpu[c, f.B_TARGETS] > 0 and h.cpu[c, f.B_P2M] >= 0:
-        h.cpu[c, f.PHASE] = f.UNEXPLAINED
-        h.cpu[c, f.DUE] = now + h.cost[f.C_UNEXPLAINED]
+    elif phase == f.ACKS and h.cpu[c].b_targets > 0 and h.cpu[c].b_p2m >= 0:
+        h.cpu[c].phase = f.UNEXPLAINED
+        h.cpu[c].due = now + h.cost[f.C_UNEXPLAINED]
     elif phase == f.ACKS or phase == f.UNEXPLAINED:
         finish(h, t, w, c, now)
     else:
@@ -276,15 +279,15 @@ def _end_broadcast_phase(h: Host, t: y.Tally, w: p.Program, c: int, phase: int, 
 def _follow_up(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, now: int) -> None:
     """Go through the phases that take no time, in the order in which one may lead to the other."""
     cpu = h.cpu
-    while cpu[c, f.PHASE] >= f.ANSWERED:
-        if cpu[c, f.PHASE] == f.ANSWERED:
+    while cpu[c].phase >= f.ANSWERED:
+        if cpu[c].phase == f.ANSWERED:
             _answered(h, t, w, c, now)
-        if cpu[c, f.PHASE] == f.WRITTEN:
+        if cpu[c].phase == f.WRITTEN:
             _written(h, t, w, c, now)
-        if cpu[c, f.PHASE] == f.CHANGE:
-            cpu[c, f.REPEATS] -= 1
-            change(h, t, w, decide, c, cpu[c, f.PC] - 1, now)
-        if cpu[c, f.PHASE] == f.REQUEST:
+        if cpu[c].phase == f.CHANGE:
+            cpu[c].repeats -= 1
+            change(h, t, w, decide, c, cpu[c].pc - 1, now)
+        if cpu[c].phase == f.REQUEST:
             request(h, t, w, c, now)
 
 
@@ -308,39 +311,40 @@ def _end_program(h: Host, t: y.Tally, c: int, now: int) -> None:
     """Count what a pCPU was at when the replay ended, and see whether it has carried out all its rows."""
     cpu = h.cpu
     count_mode(h, t, c, now)
-    if cpu[c, f.STALLED] != f.NONE:
+    if cpu[c].stalled != f.NONE:
         watch(h, t, c, now)
-    t.cpu[c, y.C_DRIFT] = cpu[c, f.ENDED] - cpu[c, f.RECORDED]
-    if cpu[c, f.PC] < cpu[c, f.LAST] or cpu[c, f.PHASE] != f.GAP:
-        t.total[y.STATUS] = y.STUCK
-        t.total[y.STATUS_ROW] = min(cpu[c, f.PC], cpu[c, f.LAST] - 1)
+    t.cpu[c, y.C_DRIFT] = cpu[c].ended - cpu[c].recorded
+    if (cpu[c].pc < cpu[c].last or cpu[c].phase != f.GAP) and t.total[y.STATUS] != y.TOO_LATE:
+        goes_on = cpu[c].handling >= 0 or cpu[c].entering or program_time(h, c) < f.NEVER
+        t.total[y.STATUS] = y.TOO_LATE if goes_on else y.STUCK
+        t.total[y.STATUS_ROW] = min(cpu[c].pc, cpu[c].last - 1)
 
 
 @kernel
 def run(h: Host, t: y.Tally, w: p.Program, decide: DecideType) -> None:
     """Replay a workload to its end."""
     cpu = h.cpu
-    for c in range(cpu.shape[0]):
+    for c in range(len(cpu)):
         settle(h, t, w, c, 0)
-    now = 0
+    now, end = 0, end_of_time(h.clock)
     while True:
-        c = h.tree[1]
-        if h.key[1] >= f.NEVER:
+        time, c = next_turn(h.clock)
+        if time >= end:
             break
-        now = h.key[1]
+        now = time
         if now >= t.total[y.BUCKET_END]:
             turn_to(t, now)
-        if cpu[c, f.HANDLING] >= 0:
+        if cpu[c].handling >= 0:
             acknowledge(h, t, w, c, now)
-        elif cpu[c, f.ENTERING]:
-            cpu[c, f.ENTERING] = 0
+        elif cpu[c].entering:
+            cpu[c].entering = 0
             be_in_guest(h, t, w, c, now, 1)
-        elif cpu[c, f.EVENT] == f.INTERRUPT:
+        elif cpu[c].event == f.INTERRUPT:
             deliver(h, c, now)
         else:
             _end_phase(h, t, w, decide, c, now)
             _follow_up(h, t, w, decide, c, now)
         settle(h, t, w, c, now)
     t.total[y.SIMULATED] = now
-    for c in range(cpu.shape[0]):
+    for c in range(len(cpu)):
         _end_program(h, t, c, now)

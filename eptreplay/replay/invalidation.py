@@ -13,9 +13,9 @@ from eptreplay.replay.host import Host, add_cost, charge, is_at_work
 @part
 def invept(h: Host, t: y.Tally, c: int, n: int, start: int, where: int, cause: int) -> None:
     """Execute INVEPT for p2m ``n`` on pCPU ``c``: its translations are cold from now on."""
-    dom = h.p2m[n, f.P_DOMAIN]
-    h.cpu[c, f.COLD_CAUSE] = cause
-    h.cpu[c, f.COLD_DOMAIN] = dom
+    dom = h.p2m[n].domain
+    h.cpu[c].cold_cause = cause
+    h.cpu[c].cold_domain = dom
     h.cached[c, n] = start + h.cost[f.C_INVEPT]
     charge(t, dom, cause, y.INVEPTS, 1)
     t.cpu[c, y.C_INVEPTS] += 1
@@ -38,14 +38,14 @@ def invalidate(h: Host, t: y.Tally, c: int, dom: int, now: int, where: int) -> b
     """
     if dom < 0:
         return False
-    own = h.dom[dom, f.HOST_P2M]
+    own = h.dom[dom].host_p2m
     marked = f.NONE
     if where == y.AT_SWITCH:
         if own != f.NONE and contains(h.mark[own], c):
             remove(h.mark[own], c)
             marked = own
     else:
-        for n in range(h.dom[dom, f.FIRST_P2M], h.dom[dom, f.BEHIND_P2M]):
+        for n in range(h.dom[dom].first_p2m, h.dom[dom].behind_p2m):
             if contains(h.mark[n], c):
                 remove(h.mark[n], c)
                 h.cached[c, n] = now + h.cost[f.C_INVEPT]
@@ -53,9 +53,9 @@ def invalidate(h: Host, t: y.Tally, c: int, dom: int, now: int, where: int) -> b
                     marked = n
     if marked == f.NONE:
         return False
-    cause = h.p2m[marked, f.MARK_CAUSE]
+    cause = h.p2m[marked].mark_cause
     invept(h, t, c, marked, now, where, cause)
-    if h.cpu[c, f.STRUCK] == f.NONE:
+    if h.cpu[c].struck == f.NONE:
         charge(t, dom, cause, y.STOLEN, h.cost[f.C_INVEPT])
     return True
 
@@ -64,39 +64,39 @@ def invalidate(h: Host, t: y.Tally, c: int, dom: int, now: int, where: int) -> b
 def start_entry(h: Host, t: y.Tally, c: int, now: int) -> None:
     """Begin to re-enter the guest, after an interrupt or a pause; the mark is looked at just before (8eb2235599)."""
     free = now + h.cost[f.C_ENTRY]
-    if h.how[f.AT_ENTRY] and invalidate(h, t, c, h.cpu[c, f.ENTERED], now, y.AT_ENTRY):
+    if h.how[f.AT_ENTRY] and invalidate(h, t, c, h.cpu[c].entered, now, y.AT_ENTRY):
         free += h.cost[f.C_INVEPT]
-    h.cpu[c, f.STOPPED] = 0
-    h.cpu[c, f.ENTERING] = 1
-    h.cpu[c, f.FREE] = free
+    h.cpu[c].stopped = 0
+    h.cpu[c].entering = 1
+    h.cpu[c].free = free
 
 
 @part
 def be_in_guest(h: Host, t: y.Tally, w: p.Program, c: int, now: int, counts: int) -> None:
     """Be in guest: cold translations are refilled, once; what an interrupt took from the guest is charged."""
     cpu = h.cpu
-    cpu[c, f.MODE] = f.GUEST
+    cpu[c].mode = f.GUEST
     t.total[y.VMENTERS] += counts
     refill = 0
-    if cpu[c, f.COLD_CAUSE] >= 0:
+    if cpu[c].cold_cause >= 0:
         refill = h.cost[f.C_REFILL]
-        if h.how[f.AS_RECORDED] and cpu[c, f.PHASE] == f.GAP:
-            if is_at_work(h, w, c) and cpu[c, f.WAITED] == f.NONE:
+        if h.how[f.AS_RECORDED] and cpu[c].phase == f.GAP:
+            if is_at_work(h, w, c) and cpu[c].waited == f.NONE:
                 add_cost(h, t, c, refill)
-        elif cpu[c, f.LEFT] < f.NEVER:
-            cpu[c, f.LEFT] += refill
+        elif cpu[c].left < f.NEVER:
+            cpu[c].left += refill
         else:
-            cpu[c, f.DUE] += refill
-        if cpu[c, f.STRUCK] == f.NONE:
-            charge(t, cpu[c, f.COLD_DOMAIN], cpu[c, f.COLD_CAUSE], y.STOLEN, refill)
-        cpu[c, f.COLD_CAUSE] = f.NONE
-    if cpu[c, f.STRUCK] != f.NONE:
-        charge(t, cpu[c, f.I_DOMAIN], cpu[c, f.I_CAUSE], y.STOLEN, now - cpu[c, f.STRUCK] + refill)
-        cpu[c, f.STRUCK] = f.NONE
+            cpu[c].due += refill
+        if cpu[c].struck == f.NONE:
+            charge(t, cpu[c].cold_domain, cpu[c].cold_cause, y.STOLEN, refill)
+        cpu[c].cold_cause = f.NONE
+    if cpu[c].struck != f.NONE:
+        charge(t, cpu[c].struck_domain, cpu[c].struck_cause, y.STOLEN, now - cpu[c].struck + refill)
+        cpu[c].struck = f.NONE
 
 
 @part
 def flush(h: Host, c: int) -> None:
     """Flush the TLB of a pCPU: the clock of flushes advances, and is its stamp (``pre_flush()``)."""
     h.freed[0] += 1
-    h.cpu[c, f.STAMP] = h.freed[0]
+    h.cpu[c].stamp = h.freed[0]

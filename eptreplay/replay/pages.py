@@ -16,23 +16,23 @@ from eptreplay.replay.invalidation import flush
 def allocate(h: Host, t: y.Tally, w: p.Program, c: int, row: int, now: int) -> None:
     """Carry out PAGE_ALLOC: find those whose last flush was before the pages were freed."""
     cpu = h.cpu
-    note = h.freed[w.item[row]] if w.item[row] != f.NONE else f.NONE
+    note = h.freed[w.rows[row].which] if w.rows[row].which != f.NONE else f.NONE
     others, own = 0, False
     for word in range(h.target.shape[1]):
         h.target[c, word] = 0
     if note != f.NONE:
-        for other in range(cpu.shape[0]):
-            if cpu[other, f.STAMP] <= note:
+        for other in range(len(cpu)):
+            if cpu[other].stamp <= note:
                 if other == c:
                     own = True
                 else:
                     insert(h.target[c], other)
                     others += 1
     begin_stall(h, c, row, now)
-    cpu[c, f.REPEATS] = others
+    cpu[c].repeats = others
     if own:
-        cpu[c, f.PHASE] = f.FLUSH
-        cpu[c, f.DUE] = now + h.cost[f.C_FLUSH]
+        cpu[c].phase = f.FLUSH
+        cpu[c].due = now + h.cost[f.C_FLUSH]
     else:
         _flush_others(h, t, w, c, now)
 
@@ -46,8 +46,8 @@ def has_flushed(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
 
 @part
 def _flush_others(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    if h.cpu[c, f.REPEATS] > 0:
-        h.cpu[c, f.REPEATS] = 0
+    if h.cpu[c].repeats > 0:
+        h.cpu[c].repeats = 0
         intend_other(h, c, f.IPI_FLUSH)
     else:
         begin_gap(h, t, w, c, now)

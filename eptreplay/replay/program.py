@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eptreplay.causes import CAUSES
 from eptreplay.machine import ept
+from eptreplay.machine.fields import Records, new_records
 from eptreplay.p2m_types import ACCESSES, INVALID, RWX, TYPES, is_present, is_upgrade
 from eptreplay.strategies import decision as d
 from eptreplay.workload.schema import (
@@ -48,15 +49,41 @@ __all__ = [
 NONE = -1
 
 OP, WAITS_FOR, WAITED_FOR = 0x3F, 0x40, 0x80
-"""In ``Program.op``: the operation; the row has an edge; another row has one that leads from here."""
+"""In ``op`` of a row: the operation; the row has an edge; another row has one that leads from here."""
 
-(
-    A_CAUSE, A_PRESENT, A_UPGRADE, A_OLD, A_NEW, A_ORDER, A_LEVEL, A_GFN, A_MFN, A_ENTRY, A_COUNT, A_LAST, A_LAST_PATH,
-    A_WHAT, A_RECORDED, ACT_FIELDS,
-) = range(16)  # fmt: skip
-"""What is changed within a hold. ``A_RECORDED``: 1 if a record says so; ``A_ENTRY``: the entry to be written;
-``A_LAST``, ``A_LAST_PATH``: of a range, the last frame and the path to it; ``A_WHAT``: of a sync point, which.
-"""
+ROW = np.dtype(
+    [
+        ("gap", "i8"),    # before it, in nanoseconds
+        ("arg", "i4"),    # the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE; the p2m of rows about one
+        ("which", "i4"),  # the vCPU of SWITCH_IN, the hold of hold rows, the act of what is done within a hold, the
+                          # pCPU of a CALL of no p2m (-1: all others), the number of a LOOKUP, and of the PAGE_FREE that
+                          # is or that a PAGE_ALLOC looks at, from 1 on (-1: none)
+        ("op", "u1"),
+    ]
+)  # fmt: skip
+"""What a pCPU reads of each row, side by side and packed: with many pCPUs, a line of the cache lasts for few rows."""
+
+ACT = np.dtype(
+    [
+        ("gfn", "i8"),
+        ("mfn", "i8"),
+        ("entry", "i8"),      # to be written
+        ("count", "i8"),      # how many writes it stands for
+        ("last", "i8"),       # of a range, the last frame ...
+        ("last_path", "i8"),  # ... and where the path to it stands
+        ("order", "i4"),
+        ("cause", "i1"),
+        ("level", "i1"),
+        ("present", "i1"),
+        ("upgrade", "i1"),
+        ("old", "i1"),
+        ("new", "i1"),
+        ("what", "i1"),       # of a sync point, which
+        ("recorded", "i1"),   # 1 if a record says so
+    ],
+    align=True,
+)  # fmt: skip
+"""What is changed within a hold."""
 
 L_COUNT, L_PREEMPTIBLE, READ_FIELDS = range(3)
 """What is looked up."""
@@ -83,23 +110,17 @@ class Reading(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Rows of all pCPUs, one pCPU after the other.
+    """Rows of all pCPUs, one pCPU after the other: ``ROW``.
 
-    ``arg``: the domain of VMENTER, SWITCH_IN, PAUSE and UNPAUSE, the p2m of rows about one. ``item``: the vCPU of
-    SWITCH_IN, the hold of hold rows, the act of what is done within a hold, the pCPU of a CALL of no p2m (-1: all
-    others), the number of a LOOKUP, and of the PAGE_FREE that is or that a PAGE_ALLOC looks at, from 1 on (-1: none).
-    ``edge``, and the pCPU of that row. ``acts``: [act, field]; ``path``: [act, level], see ``machine.ept``, and behind
-    those the paths to the last frames of ranges. ``first``: the first row of each pCPU. ``reads``: [LOOKUP, field].
-    ``cut``: what was taken from each gap, or nothing if nothing was.
+    ``edge``: the row that a row waits for, and the pCPU of that. ``acts``: ``ACT``; ``path``: [act, level], see
+    ``machine.ept``, and behind those the paths to the last frames of ranges. ``first``: the first row of each pCPU.
+    ``reads``: [LOOKUP, field]. ``cut``: what was taken from each gap, or nothing if nothing was.
     """
 
-    op: NDArray[np.uint8]
-    gap: Int64s
-    arg: NDArray[np.int32]
-    item: NDArray[np.int32]
+    rows: Records
     edge: Int64s
     edge_owner: NDArray[np.int32]
-    acts: Int64s
+    acts: Records
     path: Int64s
     first: Int64s
     reads: Int64s
@@ -175,12 +196,9 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
     table = _acts(workload, op, acts, reading.unseen)
     path, nodes = _plan(table, op[acts], arg[acts].astype(np.int64), len(p2m_keys))
     depth = np.cumsum((op == HOLD_BEGIN).astype(np.int64) - (op == HOLD_END))
-    ranged = arg[acts][table[:, A_LAST] != NONE]
+    ranged = arg[acts][table.last != NONE]
     program = Program(
-        op=(op | flags).astype(np.uint8),
-        gap=workload.gap_ns,
-        arg=arg,
-        item=item,
+        rows=np.rec.fromarrays([workload.gap_ns, arg, item, op | flags], dtype=ROW),
         edge=workload.edge,
         edge_owner=np.where(has_edge, owner[np.maximum(workload.edge, 0)], NONE).astype(np.int32),
         acts=table,
@@ -256,7 +274,7 @@ def _position(keys: NDArray[np.generic], values: NDArray[np.generic]) -> NDArray
     return np.where(keys[at] == values, at, NONE).astype(np.int32)
 
 
-def _acts(workload: Workload, op: NDArray[np.uint8], rows: Int64s, unseen: str) -> Int64s:
+def _acts(workload: Workload, op: NDArray[np.uint8], rows: Int64s, unseen: str) -> Records:
     """Return the acts: one line for each row that changes something within a hold."""
     old, new = workload.old_type[rows].astype(np.int64), workload.new_type[rows].astype(np.int64)
     order, mfn = np.maximum(workload.order[rows], 0).astype(np.int64), _signed(workload.mfn[rows])
@@ -279,25 +297,25 @@ def _acts(workload: Workload, op: NDArray[np.uint8], rows: Int64s, unseen: str) 
     superpage = order >= POD_SUPERPAGE_ORDER
     reclaim = np.where(decrease, d.POD_DECREASE, np.where(superpage, d.POD_SUPERPAGE, d.POD_SWEEP))
     fields = {
-        A_CAUSE: workload.cause[rows],
-        A_PRESENT: workload.present(unseen)[rows],
-        A_UPGRADE: upgrade,
-        A_OLD: np.where(op[rows] == SET, old, NONE),
-        A_NEW: np.where(np.isin(op[rows], (SET, GLOBAL_CHANGE)), new, NONE),
-        A_ORDER: order,
-        A_LEVEL: np.minimum(order // 9, ept.LEVELS - 2),
-        A_GFN: gfn,
-        A_MFN: np.where(gfn == NONE, NONE, mfn),
-        A_ENTRY: np.where(new == INVALID, ept.ABSENT, entry),
-        A_COUNT: np.where(op[rows] == SET, workload.count[rows], 1),
-        A_LAST: last,
-        A_LAST_PATH: NONE,
-        A_WHAT: np.where(op[rows] == FREE_TABLE, d.FREE_TABLE, reclaim),
-        A_RECORDED: workload.origin[rows] == FROM_RECORD,
+        "cause": workload.cause[rows],
+        "present": workload.present(unseen)[rows],
+        "upgrade": upgrade,
+        "old": np.where(op[rows] == SET, old, NONE),
+        "new": np.where(np.isin(op[rows], (SET, GLOBAL_CHANGE)), new, NONE),
+        "order": order,
+        "level": np.minimum(order // 9, ept.LEVELS - 2),
+        "gfn": gfn,
+        "mfn": np.where(gfn == NONE, NONE, mfn),
+        "entry": np.where(new == INVALID, ept.ABSENT, entry),
+        "count": np.where(op[rows] == SET, workload.count[rows], 1),
+        "last": last,
+        "last_path": NONE,
+        "what": np.where(op[rows] == FREE_TABLE, d.FREE_TABLE, reclaim),
+        "recorded": workload.origin[rows] == FROM_RECORD,
     }
-    table = np.empty((rows.size, ACT_FIELDS), np.int64)
+    table = new_records(rows.size, ACT)
     for field, values in fields.items():
-        table[:, field] = values
+        table[field] = values
     return table
 
 
@@ -306,23 +324,23 @@ def _signed(values: NDArray[np.uint64]) -> Int64s:
     return values.view(np.int64) if values.size else np.zeros(0, np.int64)
 
 
-def _plan(table: Int64s, op: NDArray[np.uint8], p2m: Int64s, p2ms: int) -> tuple[Int64s, int]:
+def _plan(table: Records, op: NDArray[np.uint8], p2m: Int64s, p2ms: int) -> tuple[Int64s, int]:
     """Return the path to the frame of each act, to the last frame of each range, and to the first of each p2m.
 
     Also enters in ``table`` where the paths to last frames stand, and returns the number of nodes.
     """
-    ranged = np.flatnonzero(table[:, A_LAST] != NONE)
-    table[ranged, A_LAST_PATH] = table.shape[0] + np.arange(ranged.size)
-    touches = np.isin(op, (SET, MISCONFIG)) & (table[:, A_GFN] != NONE)
-    touches |= table[:, A_LAST] != NONE
-    lowest = np.where(touches, np.where(op == SET, table[:, A_LEVEL], 0), ept.LEVELS)
+    ranged = np.flatnonzero(table.last != NONE)
+    table.last_path[ranged] = table.shape[0] + np.arange(ranged.size)
+    touches = np.isin(op, (SET, MISCONFIG)) & (table.gfn != NONE)
+    touches |= table.last != NONE
+    lowest = np.where(touches, np.where(op == SET, table.level, 0), ept.LEVELS)
     # A write of a large entry meets tables below its level where larger ones have been split.
-    splits = np.isin(p2m, p2m[(op == SET) & (table[:, A_LEVEL] > 1)]) | np.isin(p2m, p2m[ranged])
+    splits = np.isin(p2m, p2m[(op == SET) & (table.level > 1)]) | np.isin(p2m, p2m[ranged])
     lowest[touches & splits] = 0
     first = np.arange(p2ms)
     return ept.plan_nodes(
         p2ms,
         np.concatenate([p2m, p2m[ranged], first]),
-        np.concatenate([table[:, A_GFN], table[ranged, A_LAST], np.zeros(p2ms, np.int64)]),
+        np.concatenate([table.gfn, table.last[ranged], np.zeros(p2ms, np.int64)]),
         np.concatenate([lowest, np.zeros(ranged.size, np.int64), np.full(p2ms, ept.LEVELS - 2)]),
     )

@@ -120,7 +120,7 @@ _TOTALS = {
 
 def _utilisation(strategy: Strategy, outcome: Outcome) -> dict[str, float | None]:
     """Return the shares of the time that locks were held."""
-    held, simulated = outcome.host.lock[:, f.HELD], int(outcome.tally.total[y.SIMULATED])
+    held, simulated = outcome.host.lock.held, int(outcome.tally.total[y.SIMULATED])
     if not simulated:
         return {}
     shares: dict[str, float | None] = {"lock_utilisation": int(held[1:-1].max(initial=0)) / simulated}

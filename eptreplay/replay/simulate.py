@@ -13,7 +13,7 @@ from eptreplay.errors import InputError, UsageError
 from eptreplay.machine import fields as f
 from eptreplay.machine.apic import CLUSTER_BITS, addressing, apic_id
 from eptreplay.machine.bits import words_for
-from eptreplay.machine.clock import new_clock
+from eptreplay.machine.clock import END, bits_for, new_clock
 from eptreplay.machine.ept import ENTRIES, FRAME_SHIFT, USED
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
@@ -164,40 +164,40 @@ def _new_host(
     _refuse_too_large(numbers, program, strategy)
     pcpus, p2ms, domains = numbers.pcpus.size, len(numbers.p2ms), len(numbers.domains)
     words = words_for(pcpus)
-    key, tree = new_clock(pcpus)
-    p2m = np.zeros((max(1, p2ms), f.P2M_FIELDS), np.int64)
-    dom = np.zeros((max(1, domains), f.DOM_FIELDS), np.int64)
+    p2m = f.new_records(max(1, p2ms), f.P2M)
+    dom = f.new_records(max(1, domains), f.DOM)
     mark = np.zeros((max(1, p2ms), words), np.uint64)
-    dom[:, f.HOST_P2M] = f.NONE
+    dom.host_p2m = f.NONE
     kinds = {d.number: d for d in workload.domains}
     invalidates = strategy.broadcast != "none" or strategy.decide is not None
     index = {number: i for i, number in enumerate(numbers.domains)}
     for i, number in enumerate(numbers.domains):
-        dom[i, f.HAS_GUEST_MODE] = number in kinds and kinds[number].has_guest_mode
-        dom[i, f.VCPUS] = sum(owner == number for owner, _ in numbers.vcpus)
-    dom[program.arg[(program.op & OP == SWITCH_IN) & (program.item == f.NONE)], f.VCPUS] = pcpus
+        dom[i].has_guest_mode = number in kinds and kinds[number].has_guest_mode
+        dom[i].vcpus = sum(owner == number for owner, _ in numbers.vcpus)
+    anywhere = (program.rows.op & OP == SWITCH_IN) & (program.rows.which == f.NONE)
+    dom.vcpus[program.rows.arg[anywhere]] = pcpus
     other = CAUSES.index("other")
-    p2m[:, f.HOLD] = f.NONE
-    p2m[:, f.MARK_CAUSE] = other
+    p2m.hold = f.NONE
+    p2m.mark_cause = other
     node = np.zeros((max(1, numbers.nodes), ENTRIES), np.int64)
     linked = np.zeros(max(1, numbers.nodes), np.int64)
     for n, (number, view) in enumerate(numbers.p2ms):
         own = dom[index[number]]
-        p2m[n, f.P_DOMAIN], p2m[n, f.ROOT], p2m[n, f.MARKED_AT] = index[number], n, n
+        p2m[n].domain, p2m[n].root, p2m[n].marked_at = index[number], n, n
         if view == 0:
-            own[f.HOST_P2M] = n
+            own.host_p2m = n
         if view < NESTED_VIEWS:
-            own[f.FIRST_P2M] = n if own[f.BEHIND_P2M] == 0 else own[f.FIRST_P2M]
-            own[f.BEHIND_P2M] = n + 1
+            own.first_p2m = n if own.behind_p2m == 0 else own.first_p2m
+            own.behind_p2m = n + 1
         else:
-            p2m[n, f.NESTED] = 1
-            if strategy.invalidates_at_entry and own[f.HOST_P2M] != f.NONE:
-                p2m[n, f.MARKED_AT] = own[f.HOST_P2M]
+            p2m[n].nested = 1
+            if strategy.invalidates_at_entry and own.host_p2m != f.NONE:
+                p2m[n].marked_at = own.host_p2m
         created = number in kinds and kinds[number].created
         if invalidates and created:
             mark[n] = ~np.uint64(0)
         if not created:
-            p2m[n, f.UNFAMILIAR] = 1
+            p2m[n].unfamiliar = 1
             node[n, 0] = numbers.first_tables[n] << FRAME_SHIFT | USED
             linked[numbers.first_tables[n]] = 1
     return Host(
@@ -207,8 +207,7 @@ def _new_host(
         dom=dom,
         cost=_costs(costs, pcpus),
         how=_switches(workload, strategy, manner),
-        key=key,
-        tree=tree,
+        clock=new_clock(pcpus),
         stack=np.full((pcpus, max(1, numbers.deepest), 2), f.NONE, np.int64),
         vcpu=np.full(max(1, len(numbers.vcpus)), f.NONE, np.int64),
         mark=mark,
@@ -243,42 +242,32 @@ def _refuse_too_large(numbers: Numbers, program: Program, strategy: Strategy) ->
         raise InputError(f"{lookups} lookups of p2m entries, expected at most {MOST_LOOKUPS}; are they injected?")
 
 
-def _new_locks(number: int) -> Int64s:
-    lock = np.zeros((number, f.LOCK_FIELDS), np.int64)
-    for field in (f.OWNER, f.HEAD, f.TAIL):
-        lock[:, field] = f.NONE
+def _new_locks(number: int) -> f.Records:
+    lock = f.new_records(number, f.LOCK)
+    for field in ("owner", "head", "tail"):
+        lock[field] = f.NONE
     return lock
 
 
-def _new_cpus(numbers: Numbers, program: Program) -> Int64s:
-    cpu = np.zeros((numbers.pcpus.size, f.CPU_FIELDS), np.int64)
+def _new_cpus(numbers: Numbers, program: Program) -> f.Records:
+    cpu = f.new_records(numbers.pcpus.size, f.CPU)
     begin, end = numbers.begin[:-1], numbers.begin[1:]
     has_rows = begin < end
-    gap = np.zeros(begin.size, np.int64)
-    gap[has_rows] = program.gap[begin[has_rows]]
-    recorded = gap.copy()
-    if program.cut.size:
-        recorded[has_rows] += program.cut[begin[has_rows]]
-    values: dict[int, Int64s | int] = {
-        f.DUE: gap,
-        f.RECORDED: recorded,
-        f.PC: begin,
-        f.LAST: end,
-        f.MODE: f.UNKNOWN,
-        f.SHOWN: f.UNKNOWN,
-        f.PHASE: f.GAP,
-        f.LEFT: int(f.NEVER),
-    }
+    first = begin[has_rows]
+    cpu.due[has_rows] = program.rows.gap[first]
+    cpu.recorded[has_rows] = program.rows.gap[first] + (program.cut[first] if program.cut.size else 0)
+    cpu.pc, cpu.last = begin, end
+    cpu.mode = cpu.shown = f.UNKNOWN
+    cpu.phase = f.GAP
+    cpu.left = f.NEVER
     for field in _NOBODY:
-        values[field] = f.NONE
-    for field, value in values.items():
-        cpu[:, field] = value
+        cpu[field] = f.NONE
     return cpu
 
 
 _NOBODY = (
-    f.CALLS, f.LAST_CALL, f.FLUSHER, f.HANDLING, f.REST, f.TAKEN, f.NEXT, f.WAITED, f.WAITERS, f.BEHIND, f.LOCK,
-    f.KEPT, f.DOMAIN, f.VCPU, f.ENTERED, f.COLD_CAUSE, f.STALLED, f.STRUCK, f.B_P2M, f.B_DOM, f.B_HOLD,
+    "calls", "last_call", "flusher", "handling", "rest", "taken", "next", "waited", "waiters", "behind", "lock",
+    "kept", "domain", "vcpu", "entered", "cold_cause", "stalled", "struck", "b_p2m", "b_dom", "b_hold",
 )  # fmt: skip
 """Fields that say nobody, or never, at first."""
 
@@ -295,14 +284,14 @@ def _costs(costs: Costs, pcpus: int) -> Int64s:
     return cost
 
 
-def _places(pcpus: Int64s, costs: Costs) -> Int64s:
+def _places(pcpus: Int64s, costs: Costs) -> f.Records:
     """Return where pCPUs are: they are numbered by thread, core and socket."""
     cores, threads = int(costs["cores_per_socket"]), int(costs["threads_per_core"])
-    place = np.zeros((pcpus.size, f.PLACE_FIELDS), np.int64)
-    place[:, f.NUMBER] = pcpus
-    place[:, f.CORE] = pcpus // threads
-    place[:, f.SOCKET] = place[:, f.CORE] // cores
-    place[:, f.CLUSTER] = [apic_id(pcpu, cores, threads) >> CLUSTER_BITS for pcpu in pcpus.tolist()]
+    place = f.new_records(pcpus.size, f.PLACE)
+    place.number = pcpus
+    place.core = pcpus // threads
+    place.socket = place.core // cores
+    place.cluster = [apic_id(pcpu, cores, threads) >> CLUSTER_BITS for pcpu in pcpus.tolist()]
     return place
 
 
@@ -347,7 +336,7 @@ def _new_tally(numbers: Numbers, program: Program, detail: Detail) -> y.Tally:
         bucket=np.zeros((y.BUCKETS, y.MEASURES), np.int64),
         lookup=np.zeros((numbers.reads.size, y.LOOKUP_FIELDS), np.int64),
         read_wait=np.zeros(int(program.reads[:, L_COUNT].sum()), np.int64),
-        row=np.zeros((program.op.size if detail.rows else 0, y.ROW_FIELDS), np.int64),
+        row=np.zeros((program.rows.size if detail.rows else 0, y.ROW_FIELDS), np.int64),
     )
 
 
@@ -360,8 +349,14 @@ def _check(workload: Workload, numbers: Numbers, strategy: Strategy, tally: y.Ta
         )
     if status == y.BAD_MASK:
         raise AssertionError(f"a domain is dirty on more pCPUs than it has vCPUs, at row {row} of the workload")
+    pcpus = numbers.pcpus
+    if status == y.TOO_LATE:
+        raise InputError(
+            f"replay cannot go on: row {row} of the workload would come {END >> bits_for(pcpus.size)} ns after the"
+            f" start or later, the most that can be counted for {pcpus.size} pCPUs; is this the output of xentrace?"
+        )
     if status == y.STUCK:
-        pcpu = int(numbers.pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])
+        pcpu = int(pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])
         raise InputError(
             f"replay cannot go on: pCPU {pcpu} waits for ever at row {row} of the workload, {workload.t_ns[row]} ns"
             " after the start; holds, pauses or switches in the recording contradict each other"

@@ -21,9 +21,10 @@ HOLDS, HOLD_NS, SETS, STORES, SYNCS, BROADCASTS, IPIS, INVEPTS, STOLEN, RECORDED
 ``BUCKET...``: of the time that it is now, its number, its end, and how wide they are.
 """
 
-FINE, STUCK, BAD_DECISION, BAD_MASK = range(4)
+FINE, STUCK, BAD_DECISION, BAD_MASK, TOO_LATE = range(5)
 """Values of ``STATUS``: all went well; programs wait for each other; a decision function returned what is none; a
-domain has been dirty on more pCPUs than it has vCPUs, which must not be.
+domain has been dirty on more pCPUs than it has vCPUs, which must not be; somebody has something to do when the clock
+cannot count any more.
 """
 
 C_IPIS, C_INVEPTS, C_DRIFT, C_EDGES, C_EDGE_NS, CPU_COUNTS = range(6)

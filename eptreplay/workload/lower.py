@@ -40,7 +40,7 @@ from eptreplay.workload.old_state import NONE, TABLE, earlier_writes
 from eptreplay.workload.pages import last_frees
 from eptreplay.workload.recalculations import sort_out
 from eptreplay.workload.scheduling import add_scheduling
-from eptreplay.workload.times import slot_times, to_ns
+from eptreplay.workload.times import longest_ns, slot_times, to_ns
 from eptreplay.workload.toolstack import add_toolstack
 from eptreplay.workload.workload import Domain, Facts, Share, Workload
 
@@ -240,9 +240,9 @@ def _times(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> tuple[N
     tsc[given] = np.minimum(rows["tsc"][given], tsc[given])
     start = manifest["first_tsc"]
     ticks = np.where((tsc < 0) | (start is None), 0, tsc - (start or 0))
-    t_ns = to_ns(np.maximum(ticks, 0), manifest["tsc_hz"]["value"])
-    # The clock of a pCPU never steps back in a workload, even where its TSC did.
     first = first_of_pcpu(rows["pcpu"])
+    t_ns = to_ns(np.maximum(ticks, 0), manifest["tsc_hz"]["value"], longest_ns(first.size))
+    # The clock of a pCPU never steps back in a workload, even where its TSC did.
     for begin, end in pairwise([*first.tolist(), slot.size]):
         t_ns[begin:end] = np.maximum.accumulate(t_ns[begin:end])
     return t_ns, how

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eptreplay.errors import UsageError
 from eptreplay.workload import schema as s
-from eptreplay.workload.times import LONGEST_NS
+from eptreplay.workload.times import LONGEST_NS, longest_ns
 from eptreplay.workload.workload import Workload
 
 UNSCALED = 1.0
@@ -34,8 +34,12 @@ def with_think_scale(workload: Workload, scale: float) -> Workload:
     rests[workload.begin[:-1]] = False
     gap = np.where(rests, workload.gap_ns, _scaled(workload.gap_ns, Fraction(repr(float(scale)))))
     first, size = workload.begin[:-1], np.diff(workload.begin)
-    if (np.add.reduceat(gap.astype(np.float64), first) > LONGEST_NS).any():
-        raise UsageError(f"--think-scale {scale:g}: the recording would last longer than {LONGEST_NS} ns")
+    longest = longest_ns(first.size)
+    if (np.add.reduceat(gap.astype(np.float64), first) > longest).any():
+        raise UsageError(
+            f"--think-scale {scale:g}: the recording would last longer than {longest} ns, the most for {first.size}"
+            " pCPUs"
+        )
     total = np.cumsum(gap)
     return workload._replace(gap_ns=gap, t_ns=total - np.repeat(total[first] - gap[first], size))
 

@@ -10,17 +10,25 @@ from eptreplay.workload.schema import INHERITED, INTERPOLATED, TIMED
 
 NANOSECONDS = 1_000_000_000
 LONGEST_NS = 1 << 60
-"""36 years: a TSC beyond that is damage, and times of a replay have to leave room for what it adds."""
+"""36 years: a TSC beyond that is damage."""
 
 
-def to_ns(ticks: NDArray[np.int64], hz: int) -> NDArray[np.int64]:
-    """Return ticks as nanoseconds, rounded down, for any span without overflow; LONGEST_NS at most."""
+def longest_ns(pcpus: int) -> int:
+    """Return how long a workload of so many pCPUs may last: 82 days for 160 of them.
+
+    The clock of a replay has room for the numbers of pCPUs beside a time twice as long, for what the replay adds.
+    """
+    return LONGEST_NS // max(1, pcpus)
+
+
+def to_ns(ticks: NDArray[np.int64], hz: int, longest: int = LONGEST_NS) -> NDArray[np.int64]:
+    """Return ticks as nanoseconds, rounded down, for any span without overflow; ``longest`` at most."""
     seconds, rest = np.divmod(ticks, hz)
     ns = np.minimum(seconds, LONGEST_NS // NANOSECONDS + 1)
     for _ in range(3):  # three digits at a time: the product with all nine would not fit
         digits, rest = np.divmod(rest * 1000, hz)
         ns = ns * 1000 + digits
-    return np.minimum(ns, LONGEST_NS)
+    return np.minimum(ns, longest)
 
 
 def slot_times(records: r.Records, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:

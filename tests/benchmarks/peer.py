@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from eptreplay.causes import CAUSES
 from eptreplay.machine import fields as f
-from eptreplay.replay import program as p
 from eptreplay.replay import tally as y
 from eptreplay.replay.host import Host
 from eptreplay.replay.program import Numbers, Program
@@ -58,13 +57,13 @@ ACT = np.dtype(
 )
 """``struct act``."""
 ACT_FIELDS = {
-    "gfn": p.A_GFN,
-    "entry": p.A_ENTRY,
-    "count": p.A_COUNT,
-    "old_type": p.A_OLD,
-    "cause": p.A_CAUSE,
-    "level": p.A_LEVEL,
-    "present": p.A_PRESENT,
+    "gfn": "gfn",
+    "entry": "entry",
+    "count": "count",
+    "old_type": "old",
+    "cause": "cause",
+    "level": "level",
+    "present": "present",
 }
 
 _POINTERS = (
@@ -155,11 +154,11 @@ class Peer:
         self._causes, self._domains = len(CAUSES), len(numbers.domains)
         self._kept: dict[str, NDArray[Any]] = {
             "begin": numbers.begin,
-            "gap": program.gap,
+            "gap": np.ascontiguousarray(program.rows.gap),
             "edge": program.edge,
-            "op": program.op,
-            "arg": program.arg,
-            "item": program.item,
+            "op": np.ascontiguousarray(program.rows.op),
+            "arg": np.ascontiguousarray(program.rows.arg),
+            "item": np.ascontiguousarray(program.rows.which),
             "edge_owner": program.edge_owner,
             "target": mix.target.astype(np.int32),
             "act": _acts(program),
@@ -215,7 +214,7 @@ class Peer:
 def _acts(program: Program) -> NDArray[Any]:
     acts = np.zeros(program.acts.shape[0], ACT)
     for name, field in ACT_FIELDS.items():
-        acts[name] = program.acts[:, field]
+        acts[name] = program.acts[field]
     return acts
 
 
@@ -279,7 +278,7 @@ def check_equal(counts: Counts, tally: y.Tally, host: Host, holds: int) -> dict[
         sums[name] = int(tally.total[at])
     _same("rows that waited", counts.cpu[:, 1], tally.cpu[:, y.C_EDGES])
     _same("how long rows waited", counts.cpu[:, 2], tally.cpu[:, y.C_EDGE_NS])
-    _same("how long locks were held", counts.lock, host.lock[: counts.lock.size, f.HELD])
+    _same("how long locks were held", counts.lock, host.lock.held[: counts.lock.size])
     for i, (name, at) in enumerate(MEASURES):
         _same(f"{name} by time", counts.bucket[:, i], tally.bucket[:, at])
     _same("drift", counts.cpu[:, 0], tally.cpu[:, y.C_DRIFT])

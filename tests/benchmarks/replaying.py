@@ -11,7 +11,7 @@ from eptreplay.machine.profile import load_profile
 from eptreplay.replay import tally as y
 from eptreplay.replay.decisions import compiled_decision
 from eptreplay.replay.engine import run
-from eptreplay.replay.program import A_LAST, A_LAST_PATH, Numbers, Program, Reading, number_workload
+from eptreplay.replay.program import OP, Numbers, Program, Reading, number_workload
 from eptreplay.replay.simulate import Detail, _new_host, _new_tally
 from eptreplay.strategies import Request, Strategy
 from eptreplay.trace.ingest import ingest
@@ -54,20 +54,16 @@ def tiled(workload: Workload, times: int) -> tuple[Program, Numbers]:
     new_begin = np.append(begin * times, rows.size)
     owner = program.edge_owner[rows]
     shift = np.where(owner >= 0, new_begin[owner] - begin[owner] + copy * length[owner], 0)
-    op = program.op[rows] & 0x3F
-    item = program.item[rows].astype(np.int64)
-    item += copy * np.where(np.isin(op, (HOLD_BEGIN, HOLD_END)), numbers.holds.size, 0)
-    acts, ranged = program.acts.shape[0], program.acts[:, A_LAST] >= 0
-    item += copy * np.where(np.isin(op, (*ACTS, CALL)), acts, 0)
-    table = np.tile(program.acts, (times, 1))
+    many_rows = program.rows[rows]
+    op, acts = many_rows.op & OP, program.acts.size
+    many_rows.which += copy * np.where(np.isin(op, (HOLD_BEGIN, HOLD_END)), numbers.holds.size, 0)
+    many_rows.which += copy * np.where(np.isin(op, (*ACTS, CALL)), acts, 0)
+    table = np.tile(program.acts, times).view(np.recarray)
     # The paths to the last frames of ranges stand behind those of all acts, and are the same in every copy.
-    table[np.tile(ranged, times), A_LAST_PATH] += acts * (times - 1)
-    assert (program.item[program.op & 0x3F == SWITCH_IN] < len(numbers.vcpus)).all()
+    table.last_path[table.last >= 0] += acts * (times - 1)
+    assert (many_rows.which[op == SWITCH_IN] < len(numbers.vcpus)).all()
     many = Program(
-        op=program.op[rows],
-        gap=program.gap[rows],
-        arg=program.arg[rows],
-        item=item.astype(np.int32),
+        rows=many_rows,
         edge=np.where(owner >= 0, program.edge[rows] + shift, -1),
         edge_owner=owner,
         acts=table,
@@ -88,8 +84,8 @@ class Replaying:
     def __init__(self, workload: Workload, times: int) -> None:
         self.workload = workload
         self.program, self.numbers = tiled(workload, times)
-        self.rows = int(self.program.op.size)
-        self.p2m_share = float(np.isin(self.program.op & 0x3F, (HOLD_BEGIN, *ACTS, HOLD_END)).mean())
+        self.rows = int(self.program.rows.size)
+        self.p2m_share = float(np.isin(self.program.rows.op & OP, (HOLD_BEGIN, *ACTS, HOLD_END)).mean())
         self.targets = 0
 
     def run(self, strategy: Strategy, profile: str) -> Run:

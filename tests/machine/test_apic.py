@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eptreplay.machine.apic import APICS, apic_id
+from eptreplay.machine.fields import Records
 from eptreplay.machine.profile import load_profile
 from eptreplay.machine.sending import shares_message, writes_of
 from eptreplay.replay.simulate import _costs, _places
@@ -25,7 +26,7 @@ TOPOLOGIES = [(1, 1), (4, 1), (2, 2), (10, 2), (16, 2), (18, 2), (128, 2), (5, 3
 Int64s = NDArray[np.int64]
 
 
-def _split(place: Int64s, cost: Int64s, targets: Int64s, numbers: Int64s) -> int:
+def _split(place: Records, cost: Int64s, targets: Int64s, numbers: Int64s) -> int:
     """Enter the number of each target's message, as the engine has them; returns the writes of all messages."""
     messages = 0
     for k in range(targets.size):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from eptreplay import model
 from eptreplay.causes import CAUSES
 from eptreplay.machine import ept
-from eptreplay.machine import fields as f
 from eptreplay.machine.fields import MODES
 from eptreplay.model.ept import look_up
 from eptreplay.model.tables import MEASURES
@@ -200,8 +199,8 @@ def _tables_of(outcome: Outcome, rows: list[model.Row]) -> Tables:
             ],
         ),
         "counts": {name: int(total[at]) for name, at in TOTALS.items()},
-        "call_held": int(host.lock[0, f.HELD]),
-        "held": {p2m: int(host.lock[1 + n, f.HELD]) for n, p2m in enumerate(p2ms)},
+        "call_held": int(host.lock[0].held),
+        "held": {p2m: int(host.lock[1 + n].held) for n, p2m in enumerate(p2ms)},
         "watchdog": (
             tuple(int(total[at]) for at in (y.FIRED_AT, y.FIRED_ON, y.FIRED_ROW)) if total[y.FIRED_AT] >= 0 else None
         ),
