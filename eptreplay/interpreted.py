@@ -17,7 +17,8 @@ Pairs = list[tuple["np.recarray[Any, Any]", Objects]]
 def interpreted(kernel: F) -> F:
     """Return a kernel that is given Python objects for arrays of records, and whose changes to them are copied back.
 
-    numpy takes 30 times as long to read a field of a record as to read an item of an array.
+    numpy takes 30 times as long to read a field of a record as to read an item of an array. No array may be given
+    twice, and what a kernel that raises has changed is lost.
     """
 
     @wraps(kernel)

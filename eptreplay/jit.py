@@ -137,9 +137,10 @@ def _own_cache(directory: str | None) -> Iterator[None]:
 
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call: without the GIL, cached, with C rules for division."""
+    program = PROGRAMS.get(function.__module__.partition(".")[2].partition(".")[0], DECODER)
     if not COMPILES:
-        return interpreted(function)
-    directory = _directory_of(PROGRAMS.get(function.__module__.partition(".")[2].partition(".")[0], DECODER))
+        return interpreted(function) if program == ENGINE else function
+    directory = _directory_of(program)
     with _own_cache(directory):
         compiled = numba.njit(cache=directory is not None, **_FLAGS)(function)
     return cast("F", compiled)

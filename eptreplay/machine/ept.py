@@ -8,8 +8,8 @@ The rules are those of docs/background/tables.md. ``node[n, i]`` is an entry of 
     bits 3, 4    mark
     bits 5, 6    mark of a uniform table's leaves
     bit 7        present, for a leaf or a uniform table's leaves
-    bits 8-13    p2m type, likewise
-    bits 14-63   machine frame of a leaf, or of a uniform table's first; number of the node of another table
+    bits 8-15    p2m type, likewise
+    bits 16-63   machine frame of a leaf, or of a uniform table's first; number of the node of another table
 
 ``rest[n]`` is the mark of the entries of node n that are nothing.
 """
@@ -25,10 +25,10 @@ from eptreplay.p2m_types import RAM_LOGDIRTY, RAM_RW
 LEVELS = 4
 ENTRIES = 512
 USED, LEAF, UNIFORM, PRESENT = 1, 2, 4, 0x80
-MARK_SHIFT, CHILD_MARK_SHIFT, TYPE_SHIFT, FRAME_SHIFT = 3, 5, 8, 14
+MARK_SHIFT, CHILD_MARK_SHIFT, TYPE_SHIFT, FRAME_SHIFT = 3, 5, 8, 16
 MARK, CHILD_MARK = 3 << MARK_SHIFT, 3 << CHILD_MARK_SHIFT
-TYPE_MASK = 0x3F
-FRAME_MASK = (1 << 50) - 1
+TYPE_MASK = 0xFF
+FRAME_MASK = (1 << 48) - 1
 GFN_MASK = (1 << 36) - 1
 """Frame numbers that four levels can map; a recording that has others is not about EPT, and they wrap."""
 

@@ -14,7 +14,7 @@ small numbers and flags, ``i4``, the numbers of things, and ``i8``: nanoseconds,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,12 +26,28 @@ LINE = 64
 NEVER = np.int64(1) << 62
 """A time that does not come."""
 
-CPU = np.dtype(
+
+def whole_lines(fields: list[tuple[str, str]]) -> np.dtype[Any]:
+    """Return a record that ends with a line of the cache, so that the lines of one are never those of another."""
+    kind: np.dtype[Any] = np.dtype(cast("Any", fields), align=True)
+    at = cast("Any", kind.fields)
+    return np.dtype(
+        {
+            "names": [name for name, _ in fields],
+            "formats": [np.dtype(what) for _, what in fields],
+            "offsets": [at[name][1] for name, _ in fields],
+            "itemsize": -(-kind.itemsize // LINE) * LINE,
+        },
+        align=True,
+    )
+
+
+CPU = whole_lines(
     [
-        # What every event looks at, in two cache lines.
+        # What most events look at, in two cache lines.
         ("phase", "i1"),        # what its program is at: see below
         ("mode", "i1"),         # but for spinning, interrupts and pauses
-        ("shown", "i1"),        # with them: the mode that counts, since ``since``
+        ("shown", "i1"),        # with them: the mode that counts
         ("event", "i1"),        # what comes next: see below
         ("entering", "i1"),     # 1: on its way back into the guest, interrupts off
         ("stopped", "i1"),      # 1: kept from the guest, as its domain is paused
@@ -45,24 +61,24 @@ CPU = np.dtype(
         ("last", "i8"),         # number of the row behind the program
         ("due", "i8"),          # when the phase of its program is over, as far as that hangs on time
         ("left", "i8"),         # what is left of it, while an interrupt or a pause keeps it from its work; else NEVER
-        ("since", "i8"),
+        ("since", "i8"),        # since when it has been in that mode
         ("free", "i8"),         # when the handler or the re-entry that it is at is over
         ("off_until", "i8"),    # until when interrupts stay off behind its last VM exit
-        ("arrives", "i8"),      # when the interrupt for ``calls`` arrives
+        ("kept", "i8"),         # replaying as recorded: since when it is kept from the work of its gap, or NONE
         ("carried", "i8"),      # when its last row was carried out
         ("recorded", "i8"),     # when the row that it carries out next was recorded
         ("ended", "i8"),        # when its last row ended
         ("stalled", "i8"),      # since when no softirq can run, or NONE
         ("waited", "i8"),       # since when the next row has been due and had to wait, or NONE
         # Locks, interrupts, whose state is loaded.
-        ("kept", "i8"),         # replaying as recorded: since when it is kept from the work of its gap, or NONE
-        ("flush_arrives", "i8"),
+        ("arrives", "i8"),      # when the interrupt for ``calls`` arrives ...
+        ("flush_arrives", "i8"),  # ... and that for ``flusher``
         ("struck", "i8"),       # when the interrupt that keeps it from its guest was delivered, or NONE
         ("repeats", "i8"),      # writes, or lookups, that the row is still to make
         ("depth", "i4"),        # how many p2m locks it holds or requests
         ("domain", "i4"),       # whose state is loaded
         ("vcpu", "i4"),         # which vCPU's state is loaded
-        ("lock", "i4"),         # the p2m lock that it requests, reads or has requested last; NONE: one that it has
+        ("lock", "i4"),         # the p2m lock that it requests, reads or has requested last; NONE: that it has anyway
         ("behind", "i4"),       # who is behind it in the queue of a lock, or of those who wait for a row
         ("cold_domain", "i4"),
         ("struck_domain", "i4"),  # whose p2m the interrupt of ``struck`` is about
@@ -99,11 +115,10 @@ CPU = np.dtype(
         ("b_sent", "i8"),       # when the last interrupt was sent
         ("b_acked", "i8"),      # when the last of those acknowledgements that have been sent arrives
         ("b_line", "i8"),       # when that cache line is free for the next target
-        ("read_wait", "i8"),    # of the LOOKUP that it is at: time waited so far ...
+        # The LOOKUP that it is at.
+        ("read_wait", "i8"),    # time waited so far ...
         ("read_longest", "i8"),  # ... and the longest wait
-        ("padding", "i8", 3),
-    ],
-    align=True,
+    ]
 )  # fmt: skip
 
 (
@@ -152,7 +167,7 @@ PLACE = np.dtype([("number", "i4"), ("core", "i4"), ("socket", "i4"), ("cluster"
 
 P2M = np.dtype(
     [
-        ("hold", "i8"),
+        ("hold", "i8"),         # during which its lock is held, or NONE
         ("pending", "i8"),      # writes in it that want a broadcast at the release
         ("root", "i8"),         # node of its root
         ("ranges", "i8"),       # ranges for which log-dirty is on

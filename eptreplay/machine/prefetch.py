@@ -22,7 +22,7 @@ Untyped = Any
 
 
 @intrinsic
-def _instruction(_context: Untyped, array: Untyped, _index: Untyped) -> Untyped:
+def _prefetch(_context: Untyped, array: Untyped, _index: Untyped) -> Untyped:
     """Compile to an instruction of the processor."""
 
     def generate(context: Untyped, builder: Untyped, signature: Untyped, arguments: Untyped) -> Untyped:
@@ -31,8 +31,8 @@ def _instruction(_context: Untyped, array: Untyped, _index: Untyped) -> Untyped:
         item = context.get_constant(types.intp, numpy_support.as_dtype(kind.dtype).itemsize)
         begin = builder.bitcast(context.make_array(kind)(context, builder, arguments[0]).data, i8)
         declared = ir.FunctionType(ir.VoidType(), [i8, i32, i32, i32])
-        instruction: Untyped = cgutils
-        instruction = instruction.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0i8")
+        find: Untyped = cgutils.get_or_insert_function
+        instruction = find(builder.module, declared, "llvm.prefetch.p0i8")
         to_read, for_long, data = i32(0), i32(3), i32(1)
         builder.call(instruction, [builder.gep(begin, [builder.mul(arguments[1], item)]), to_read, for_long, data])
         return context.get_dummy_value()
@@ -40,11 +40,11 @@ def _instruction(_context: Untyped, array: Untyped, _index: Untyped) -> Untyped:
     return types.void(array, types.intp), generate
 
 
-_prefetch = cast("Callable[[NDArray[Any], int], None]", _instruction)
+_prefetch_item = cast("Callable[[NDArray[Any], int], None]", _prefetch)
 
 
 @part
 def prefetch(array: NDArray[Any], index: int) -> None:
     """Have the processor fetch an item that is going to be needed; there need not be one of that number."""
     if COMPILES:
-        _prefetch(array, index)
+        _prefetch_item(array, index)

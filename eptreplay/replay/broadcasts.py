@@ -238,7 +238,7 @@ def wait_for_acks(h: Host, c: int, now: int) -> None:
 
 @part
 def finish(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
-    """Hand the call lock on. What comes next is for the program: see ``B_THEN``."""
+    """Hand the call lock on. What comes next is for the program: see ``b_then``."""
     cpu = h.cpu
     cpu[c].phase = f.ANSWERED
     if cpu[c].b_p2m >= 0:

@@ -11,7 +11,7 @@ import numba
 from numba.core.errors import NumbaError
 
 from eptreplay.errors import UsageError
-from eptreplay.jit import config
+from eptreplay.jit import COMPILES
 from eptreplay.strategies.decision import Decide, Request
 from eptreplay.strategies.strategy import Strategy
 
@@ -31,7 +31,7 @@ def compiled_decision(strategy: Strategy) -> DecideType:
 
     Raises UsageError if it does not compile: with its file, its line, and what numba has to say.
     """
-    if config.DISABLE_JIT:
+    if not COMPILES:
         return _flat(strategy.decide)
     if strategy.decide is None:
         return _compiled_default()

@@ -15,13 +15,16 @@ from eptreplay.replay import tally as y
 from eptreplay.replay.broadcasts import aim, finish, intend_other, locked, request, sent_all, wait_for_acks
 from eptreplay.replay.decisions import DecideType
 from eptreplay.replay.holds import ask_again, begin_hold, cut, end_hold, has_acquired, is_at_lock, is_cut
-from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, program_time, settle, watch
+from eptreplay.replay.host import Host, begin_gap, begin_stall, count_mode, interrupt_time, program_time, settle, watch
 from eptreplay.replay.interrupts import acknowledge, deliver, pause, unpause
 from eptreplay.replay.invalidation import be_in_guest, invalidate, start_entry
 from eptreplay.replay.loading import load, unload
 from eptreplay.replay.lookups import begin_lookups, has_read, is_at_lock_to_read
 from eptreplay.replay.pages import allocate, has_flushed
 from eptreplay.replay.writes import call, change, pass_sync_point
+
+AHEAD = f.LINE // p.ROW.itemsize + 2
+"""How many rows ahead a pCPU's program is fetched: those in the next line of the cache."""
 
 
 @part
@@ -208,7 +211,7 @@ def _carry_out(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, no
         return
     row = h.cpu[c].pc
     h.cpu[c].pc = row + 1
-    prefetch(w.rows, row + 5)
+    prefetch(w.rows, row + AHEAD)
     h.cpu[c].carried = now
     h.cpu[c].waited = f.NONE
     h.cpu[c].off_until = min(h.cpu[c].off_until, now)
@@ -314,9 +317,13 @@ def _end_program(h: Host, t: y.Tally, c: int, now: int) -> None:
     if cpu[c].stalled != f.NONE:
         watch(h, t, c, now)
     t.cpu[c, y.C_DRIFT] = cpu[c].ended - cpu[c].recorded
-    if (cpu[c].pc < cpu[c].last or cpu[c].phase != f.GAP) and t.total[y.STATUS] != y.TOO_LATE:
-        goes_on = cpu[c].handling >= 0 or cpu[c].entering or program_time(h, c) < f.NEVER
-        t.total[y.STATUS] = y.TOO_LATE if goes_on else y.STUCK
+    if t.total[y.STATUS] == y.TOO_LATE:
+        return
+    if cpu[c].handling >= 0 or cpu[c].entering or min(program_time(h, c), interrupt_time(h, c)) < f.NEVER:
+        t.total[y.STATUS] = y.TOO_LATE
+        t.total[y.STATUS_ROW] = min(cpu[c].pc, cpu[c].last - 1)
+    elif cpu[c].pc < cpu[c].last or cpu[c].phase != f.GAP:
+        t.total[y.STATUS] = y.STUCK
         t.total[y.STATUS_ROW] = min(cpu[c].pc, cpu[c].last - 1)
 
 

@@ -256,7 +256,7 @@ def end_stall(h: Host, t: y.Tally, c: int, now: int) -> None:
 
 @part
 def watch(h: Host, t: y.Tally, c: int, now: int) -> None:
-    """See whether the watchdog has fired, as softirqs could not run since ``STALLED``."""
+    """See whether the watchdog has fired, as softirqs could not run since ``stalled``."""
     fires = h.cpu[c].stalled + h.cost[f.C_TIMEOUT]
     if now < fires or h.cost[f.C_TIMEOUT] == 0:
         return

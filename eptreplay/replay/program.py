@@ -76,8 +76,8 @@ ACT = np.dtype(
         ("level", "i1"),
         ("present", "i1"),
         ("upgrade", "i1"),
-        ("old", "i1"),
-        ("new", "i1"),
+        ("old", "i2"),        # any number that a record says
+        ("new", "i2"),
         ("what", "i1"),       # of a sync point, which
         ("recorded", "i1"),   # 1 if a record says so
     ],
@@ -176,20 +176,20 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
     arg = np.full(op.size, NONE, np.int32)
     arg[about_domain] = _position(domains, workload.run_dom[about_domain])
     arg[on_p2m] = _position(p2m_keys, p2m_key[on_p2m])
-    item = np.full(op.size, NONE, np.int32)
-    item[op == SWITCH_IN] = _position(vcpu_keys, vcpu_key[op == SWITCH_IN])
+    which = np.full(op.size, NONE, np.int32)
+    which[op == SWITCH_IN] = _position(vcpu_keys, vcpu_key[op == SWITCH_IN])
     on_hold = np.isin(op, (HOLD_BEGIN, HOLD_END))
-    item[on_hold] = _position(holds, workload.hold[on_hold])
-    item[acts] = np.arange(acts.size)
+    which[on_hold] = _position(holds, workload.hold[on_hold])
+    which[acts] = np.arange(acts.size)
 
     calls = np.flatnonzero((op == CALL) & ~on_p2m)
-    item[calls] = _position(workload.pcpus, workload.target[calls])
+    which[calls] = _position(workload.pcpus, workload.target[calls])
     reads = np.flatnonzero(op == LOOKUP)
-    item[reads] = np.arange(reads.size)
+    which[reads] = np.arange(reads.size)
     frees = np.flatnonzero(op == PAGE_FREE)
-    item[frees] = 1 + np.arange(frees.size)
+    which[frees] = 1 + np.arange(frees.size)
     allocations = np.flatnonzero((op == PAGE_ALLOC) & (workload.freed_by >= 0))
-    item[allocations] = item[workload.freed_by[allocations]]
+    which[allocations] = which[workload.freed_by[allocations]]
     has_edge = workload.edge >= 0
     flags = np.where(has_edge, WAITS_FOR, 0)
     flags[workload.edge[has_edge]] |= WAITED_FOR
@@ -198,7 +198,7 @@ def number_workload(workload: Workload, reading: Reading) -> tuple[Program, Numb
     depth = np.cumsum((op == HOLD_BEGIN).astype(np.int64) - (op == HOLD_END))
     ranged = arg[acts][table.last != NONE]
     program = Program(
-        rows=np.rec.fromarrays([workload.gap_ns, arg, item, op | flags], dtype=ROW),
+        rows=np.rec.fromarrays([workload.gap_ns, arg, which, op | flags], dtype=ROW),
         edge=workload.edge,
         edge_owner=np.where(has_edge, owner[np.maximum(workload.edge, 0)], NONE).astype(np.int32),
         acts=table,

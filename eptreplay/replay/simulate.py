@@ -137,7 +137,7 @@ def simulate(
     """Replay a numbered workload under one strategy.
 
     Raises UsageError if the decision function does not compile, or returns what is no decision; InputError if the
-    recording makes pCPUs wait for each other for ever.
+    recording makes pCPUs wait for each other for ever, or lasts for longer than the clock can count.
     """
     check_strategy(strategy)
     host = _new_host(workload, numbers, program, strategy, costs, manner)
@@ -353,7 +353,7 @@ def _check(workload: Workload, numbers: Numbers, strategy: Strategy, tally: y.Ta
     if status == y.TOO_LATE:
         raise InputError(
             f"replay cannot go on: row {row} of the workload would come {END >> bits_for(pcpus.size)} ns after the"
-            f" start or later, the most that can be counted for {pcpus.size} pCPUs; is this the output of xentrace?"
+            f" start or later, the most that can be counted for {pcpus.size} pCPUs; is the recording damaged?"
         )
     if status == y.STUCK:
         pcpu = int(pcpus[np.searchsorted(numbers.begin, row, side="right") - 1])

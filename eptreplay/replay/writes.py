@@ -21,6 +21,7 @@ def change(h: Host, t: y.Tally, w: p.Program, decide: DecideType, c: int, row: i
     cpu, how = h.cpu, h.how
     op, n, k = w.rows[row].op & p.OP, i64(w.rows[row].arg), i64(w.rows[row].which)
     a = w.acts[k]
+    # As wide as others have them: what is compiled once need not be compiled for narrow numbers as well.
     dom, cause, hold = i64(h.p2m[n].domain), i64(a.cause), h.p2m[n].hold
     what, default, needs, upgrade, order, mfn = d.SET, how[f.DEFAULT], True, 0, a.order, a.mfn
     if op == p.SET:

@@ -16,7 +16,7 @@ from eptreplay.errors import UsageError, unknown_choice
 from eptreplay.workload import schema as s
 from eptreplay.workload.calls import OTHER
 from eptreplay.workload.programs import Row, periodic_program, with_programs
-from eptreplay.workload.times import LONGEST_NS
+from eptreplay.workload.times import LONGEST_NS, longest_ns
 from eptreplay.workload.workload import NONE, Workload
 
 CONTROL_DOMAIN = 0
@@ -220,13 +220,16 @@ def with_injections(workload: Workload, injections: Sequence[Injection]) -> tupl
     """Add the programs of pCPUs of their own, for as long as the recording lasts; also says in words what was added.
 
     Raises UsageError for what does not suit the recording: a pCPU that it has, a domain that it does not have, more
-    rows than ``MOST_ROWS``.
+    rows than ``MOST_ROWS``, more pCPUs than a replay can count such times for.
     """
     if not injections:
         return workload, ()
     if not workload.facts.has_times:
         raise injections[0].wrong("the recording has next to no times, so that nobody knows how long it lasts")
     end, left = int(workload.t_ns.max(initial=0)), MOST_ROWS
+    longest = longest_ns(workload.pcpus.size + len(injections))
+    if end > longest:
+        raise injections[0].wrong(f"the recording ends after {end} ns; with so many pCPUs it may last {longest} ns")
     programs, about = {}, []
     for injection, pcpu in zip(injections, _own_pcpus(workload, injections), strict=True):
         kind, every, start = KINDS[injection.kind], injection.number("every"), injection.number("start")

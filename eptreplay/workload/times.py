@@ -10,11 +10,11 @@ from eptreplay.workload.schema import INHERITED, INTERPOLATED, TIMED
 
 NANOSECONDS = 1_000_000_000
 LONGEST_NS = 1 << 60
-"""36 years: a TSC beyond that is damage."""
+"""36 years, for all pCPUs together: a TSC beyond that is damage."""
 
 
 def longest_ns(pcpus: int) -> int:
-    """Return how long a workload of so many pCPUs may last: 82 days for 160 of them.
+    """Return how long a workload of so many pCPUs may last: 83 days for 160 of them.
 
     The clock of a replay has room for the numbers of pCPUs beside a time twice as long, for what the replay adds.
     """

@@ -56,15 +56,8 @@ ACT = np.dtype(
     }
 )
 """``struct act``."""
-ACT_FIELDS = {
-    "gfn": "gfn",
-    "entry": "entry",
-    "count": "count",
-    "old_type": "old",
-    "cause": "cause",
-    "level": "level",
-    "present": "present",
-}
+NAMES = {"old_type": "old"}
+"""Fields of it that the engine calls otherwise."""
 
 _POINTERS = (
     "begin", "gap", "edge", "op", "arg", "item", "edge_owner", "target", "act", "number", "domain_of", "unknown",
@@ -213,8 +206,8 @@ class Peer:
 
 def _acts(program: Program) -> NDArray[Any]:
     acts = np.zeros(program.acts.shape[0], ACT)
-    for name, field in ACT_FIELDS.items():
-        acts[name] = program.acts[field]
+    for name in ACT.names or ():
+        acts[name] = program.acts[NAMES.get(name, name)]
     return acts
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from eptreplay.model import Domain, Recording, Row
+from eptreplay.p2m_types import RAM_LOGDIRTY
+from eptreplay.strategies import Request, Strategy
+from eptreplay.strategies.decision import MARK, NOW
 from eptreplay.strategies.registry import STRATEGIES
 from tests.model.small import FREE as SMALL
 from tests.replay.both import by_engine, by_model
@@ -63,3 +68,37 @@ def test_tables_that_are_built_while_marks_are_resolved_take_time() -> None:
     tables = by_engine(recording, STRATEGIES["deferred"], FREE._replace(store_ns=1))
     assert tables == by_model(recording, STRATEGIES["deferred"], FREE._replace(store_ns=1))
     assert tables["totals"][-1] > 1024
+
+
+ODD_TYPES = [16, 63, 64, 127, 128, 192, 200, 255]
+"""Numbers of p2m types that Xen has not, but a recording may."""
+
+
+@pytest.mark.parametrize("kind", ODD_TYPES)
+def test_a_change_of_all_types_to_one_that_no_xen_has_is_one_from_log_dirty(kind: int) -> None:
+    p2m = (1, 0)
+    acts = (
+        Row("SET", 0, p2m=p2m, hold=1, gfn=7, present=True),
+        Row("GLOBAL_CHANGE", 0, p2m=p2m, hold=1, gfn=None, new_type=RAM_LOGDIRTY),
+        Row("GLOBAL_CHANGE", 0, p2m=p2m, hold=1, gfn=None, new_type=kind),
+        Row("SET", 0, p2m=p2m, hold=1, gfn=9, present=True),
+    )
+    hold = (Row("HOLD_BEGIN", 0, p2m=p2m, hold=1), *acts, Row("HOLD_END", 0, p2m=p2m, hold=1))
+    recording = Recording({0: (0, hold)}, {1: GUEST}, has_vm_entries=True)
+    assert by_engine(recording, STRATEGIES["eager"], FREE) == by_model(recording, STRATEGIES["eager"], FREE)
+
+
+def now_if_such(request: Request) -> int:
+    """Broadcast under the lock where an entry was of a type that no Xen has."""
+    return NOW if request.old_type in (16, 63, 64, 127, 128, 192, 200, 255) else MARK
+
+
+@pytest.mark.parametrize("kind", ODD_TYPES)
+def test_a_decision_is_told_such_a_type_as_it_was_recorded(kind: int) -> None:
+    p2m = (1, 0)
+    write = Row("SET", 0, p2m=p2m, hold=1, gfn=7, old_type=kind, present=True)
+    hold = (Row("HOLD_BEGIN", 0, p2m=p2m, hold=1), write, Row("HOLD_END", 0, p2m=p2m, hold=1))
+    guest = (Row("SWITCH_IN", 0, 1, 0), Row("VMENTER", 0, 1, 0))
+    recording = Recording({0: (0, hold), 1: (3, guest)}, {1: GUEST}, has_vm_entries=True)
+    tables = by_engine(recording, Strategy(name="asked", decide=now_if_such), FREE)
+    assert len(tables["broadcasts"]) == 1

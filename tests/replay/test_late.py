@@ -29,3 +29,15 @@ def test_the_last_moment_is_as_good_as_any() -> None:
 def test_what_would_come_later_is_told() -> None:
     with pytest.raises(InputError, match=rf"row 1 of the workload would come {TWO_PCPUS} ns after the start or later"):
         by_engine(recording(TWO_PCPUS), STRATEGIES["deferred"], FREE)
+
+
+def test_a_broadcast_whose_handler_would_come_later_is_told() -> None:
+    p2m = (1, 0)
+    guest = (Row("SWITCH_IN", 0, 1, 0), Row("VMENTER", 0, 1, 0))
+    hold = (Row("HOLD_BEGIN", 0, p2m=p2m, hold=1), Row("SET", 0, p2m=p2m, hold=1, gfn=1, present=True))
+    writer = (Row("WAIT", TWO_PCPUS - 1), *hold, Row("HOLD_END", 0, p2m=p2m, hold=1))
+    recording = Recording({0: (0, writer), 1: (4, guest)}, {1: GUEST}, has_vm_entries=True)
+    for deliver in (0, 1, 1000):
+        machine = FREE._replace(deliver_ns=(deliver, deliver, deliver), handler_ns=1)
+        with pytest.raises(InputError, match=rf"would come {TWO_PCPUS} ns after the start or later"):
+            by_engine(recording, STRATEGIES["eager"], machine)

@@ -13,6 +13,7 @@ from eptreplay.errors import UsageError
 from eptreplay.workload import inject as module
 from eptreplay.workload import schema as s
 from eptreplay.workload.inject import parse_injections, with_injections
+from eptreplay.workload.times import longest_ns
 from eptreplay.workload.workload import Workload
 from tests.workload.lowering import Row, check, columns, lowered, outcome, rows_of, table
 from tests.workload.test_edges import Host
@@ -255,7 +256,7 @@ def test_rows_are_limited_in_all(made: Workload, monkeypatch: pytest.MonkeyPatch
 def test_a_long_recording_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     host = Host()
     host.runs(0, START, 0, 0)
-    host.stops(0, START + 30 * 365 * 86400 * 1_000_000_000, 0, 0)
+    host.stops(0, START + 10 * 365 * 86400 * 1_000_000_000, 0, 0)
     with pytest.raises(UsageError, match="expected 10,000,000 rows at most"):
         injected(lowered(tmp_path, host.trace), "calls:every=1us")
 
@@ -277,3 +278,15 @@ def test_where_every_pcpu_is_taken_there_is_none_left(made: Workload, monkeypatc
     injected(made, "calls:every=1ms")
     with pytest.raises(UsageError, match="the recording has all pCPUs that there can be"):
         injected(made, "calls:every=1ms", "calls:every=2ms")
+
+
+def test_times_that_cannot_be_counted_for_more_pcpus_are_told(tmp_path: Path) -> None:
+    host = Host()
+    host.runs(0, START, 7, 0)
+    host.writes(0, START + 9, 1, domid=7)
+    host.on(0, (1 << 63) - 1, "HVM_VMENTRY")
+    workload = lowered(tmp_path, host.trace)
+    end = int(workload.t_ns[-1])
+    assert end == longest_ns(1) > longest_ns(2)
+    with pytest.raises(UsageError, match=rf"^--inject lookups:every=1000s: the recording ends after {end} ns; with so"):
+        with_injections(workload, parse_injections(["lookups:every=1000s"]))

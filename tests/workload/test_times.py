@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eptreplay.workload import schema as s
 from eptreplay.workload.records import Records
 from eptreplay.workload.rules import CAUSE_NUMBERS
-from eptreplay.workload.times import LONGEST_NS, slot_times, to_ns
+from eptreplay.workload.times import LONGEST_NS, longest_ns, slot_times, to_ns
 from eptreplay.xentrace.encode import Trace
 from tests.workload.lowering import check, columns, lowered, rows_of
 
@@ -164,6 +164,14 @@ def test_times_that_no_recording_has_do_not_overflow(tmp_path: Path, hz: int) ->
     workload = lowered(tmp_path, trace, tsc_hz=hz)
     check(workload)
     assert workload.t_ns[-1] == min(((1 << 63) - 1001) * 10**9 // hz, LONGEST_NS)
+
+
+def test_times_leave_room_for_the_numbers_of_all_pcpus(tmp_path: Path) -> None:
+    trace = host()
+    trace.add("HVM_VMENTRY", tsc=(1 << 63) - 1)
+    trace.window(1)
+    wrote(trace, 1)
+    assert lowered(tmp_path, trace, tsc_hz=10**6).t_ns.max() == longest_ns(2) == LONGEST_NS // 2
 
 
 @pytest.mark.parametrize("untimed", [98, 99, 100])

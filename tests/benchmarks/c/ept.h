@@ -16,7 +16,7 @@
 #define E_LEAF UINT64_C(0x02)
 #define E_PRESENT UINT64_C(0x80)
 #define TYPE_SHIFT 8
-#define FRAME_SHIFT 14
+#define FRAME_SHIFT 16
 #define RAM_RW 0
 #define GFN_MASK ((INT64_C(1) << 36) - 1)
 
