@@ -681,7 +681,7 @@ static inline void release_waiters(struct host *h, struct pcpu *p, int64_t row, 
 		}
 		*link = waiter->next;
 		waiter->waits_for_row = false;
-		waiter->edges_waited++;
+		waiter->edges_waited += now > waiter->waits_since;
 		waiter->edge_wait += now - waiter->waits_since;
 		schedule(h, c, now);
 	}
