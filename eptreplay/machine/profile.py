@@ -97,7 +97,14 @@ FIELDS = (
     Field("ipi", "unexplained_ns", "ns", "how much longer a broadcast about a p2m takes, by nothing that is known"),
     Field("ept", "invept_ns", "ns", "the instruction INVEPT"),
     Field("ept", "refill_ns", "ns", "what a guest loses to cold translations, once for each INVEPT before it runs on"),
-    Field("watchdog", "timeout_ns", "ns", "a stall as long as this makes the watchdog fire", 1, MOST_TIMEOUT_NS),
+    Field(
+        "watchdog",
+        "timeout_ns",
+        "ns",
+        "a stall as long as this makes the watchdog fire; 0: it is off",
+        0,
+        MOST_TIMEOUT_NS,
+    ),
 )
 """All values of a profile, in the order in which they are shown. Names are unique without their section."""
 

@@ -85,7 +85,7 @@ SWITCHES = {
 MOST_LOCKLESS = 8192
 """pCPUs that may have a queue of calls each, of which every one may have to name every other."""
 
-MOST_LOOKUPS = 1 << 24
+MOST_LOOKUPS = 1 << 25
 """Single lookups of a workload: each is replayed, and its wait kept."""
 
 MOST_NODES = 1 << 20
@@ -239,7 +239,9 @@ def _refuse_too_large(numbers: Numbers, program: Program, strategy: Strategy) ->
         )
     lookups = int(program.reads[:, L_COUNT].sum())
     if lookups > MOST_LOOKUPS:
-        raise InputError(f"{lookups} lookups of p2m entries, expected at most {MOST_LOOKUPS}; are they injected?")
+        raise InputError(
+            f"{lookups} lookups of p2m entries, expected at most {MOST_LOOKUPS}; a longer every= for --inject helps"
+        )
 
 
 def _new_locks(number: int) -> f.Records:

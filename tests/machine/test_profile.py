@@ -176,8 +176,11 @@ def test_the_document_has_everything() -> None:
     keys = [f"{number['section']}.{number['name']}" for number in document["numbers"]]
     assert keys == [field.key for field in FIELDS]
     [icr] = [number for number in document["numbers"] if number["name"] == "icr_ns"]
-    assert (icr["unit"], icr["value"], icr["range"], icr["assumed"]) == ("ns", 184, (28, 242), None)
-    assert icr["source"].startswith("Xen commit e3c409d59a")
+    assert (icr["unit"], icr["value"], icr["range"], icr["source"]) == ("ns", 184, (28, 242), None)
+    assert icr["assumed"].startswith("Xen commit e3c409d59a")
+    [wake] = [number for number in document["numbers"] if number["name"] == "wake_ns"]
+    assert wake["assumed"] is None
+    assert wake["source"].startswith("exit latency of C1")
     assert icr["choices"] is None
     [apic] = [number for number in document["numbers"] if number["name"] == "apic"]
     assert (apic["value"], apic["range"], apic["choices"]) == ("x2apic-cluster", None, APICS)
