@@ -101,7 +101,6 @@ CPU = whole_lines(
         ("b_kind", "i1"),       # what its handler does: see below
         ("b_then", "i1"),       # what comes after it: see below
         ("b_cause", "i1"),
-        ("b_under", "i1"),      # 1: under the p2m lock
         ("b_p2m", "i4"),        # the p2m, or NONE
         ("b_dom", "i4"),        # whose p2m that is, or NONE
         ("b_slowest", "i4"),    # whose acknowledgement arrives last

@@ -84,7 +84,6 @@ def _register(h: Host, t: y.Tally, c: int, n: int, now: int) -> None:
     hold, cause, dom = cpu[c].b_hold, cpu[c].b_cause, cpu[c].b_dom
     # Where another hold follows, the lock has been released but not forgotten.
     under = 1 if cpu[c].depth > 0 and cpu[c].b_then != f.NEXT_HOLD else 0
-    cpu[c].b_under = under
     charge(t, dom, cause, y.BROADCASTS, 1)
     t.total[y.UNDER_LOCK] += under
     t.hold[hold, y.H_BROADCASTS] += 1

@@ -147,11 +147,11 @@ class Peer:
         self._causes, self._domains = len(CAUSES), len(numbers.domains)
         self._kept: dict[str, NDArray[Any]] = {
             "begin": numbers.begin,
-            "gap": np.ascontiguousarray(program.rows.gap),
+            "gap": program.rows.gap,
             "edge": program.edge,
-            "op": np.ascontiguousarray(program.rows.op),
-            "arg": np.ascontiguousarray(program.rows.arg),
-            "item": np.ascontiguousarray(program.rows.which),
+            "op": program.rows.op,
+            "arg": program.rows.arg,
+            "item": program.rows.which,
             "edge_owner": program.edge_owner,
             "target": mix.target.astype(np.int32),
             "act": _acts(program),
