@@ -48,21 +48,31 @@ def command(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None =
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def start(
+@contextmanager
+def started(
     *arguments: object,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     measured: bool = True,
     env: dict[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Start a command line whose end is not waited for; ``measured``: for coverage, where that is taken."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command line; whatever becomes of the test, it has ended and its pipes are closed afterwards.
+
+    ``measured``: for coverage, where that is taken.
+    """
     kept = {name: value for name, value in ENVIRONMENT.items() if measured or not name.startswith("COVERAGE_")}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*EPTREPLAY, *map(str, arguments)],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**kept, **(env or {})},
     )
+    with process:  # on its way out it closes the pipes, and waits
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def finish(process: subprocess.Popen[bytes]) -> Outcome:
@@ -77,6 +87,14 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came to pass"
         time.sleep(0.01)
+
+
+def written(folder: Path, end: str) -> bool:
+    """Return whether a path below a folder ends like this.
+
+    For folders in which a command is at work: what it renames or removes meanwhile is no error, as it is for `rglob`.
+    """
+    return any(f"{parent}/{name}".endswith(end) for parent, _, names in os.walk(folder) for name in names)
 
 
 def hidden(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +15,7 @@ import pytest
 from eptreplay.replay import replay
 from eptreplay.replay.schema import RESULT_TABLES, RUNS
 from tests.commands.conftest import Run
-from tests.commands.running import ENVIRONMENT, EPTREPLAY, command, finish, hidden, start, wait_until
+from tests.commands.running import PATIENCE_S, command, finish, hidden, started, wait_until, written
 from tests.conftest import Unpack
 from tests.replay.results import Guest
 from tests.trace.made_recordings import GHZ, dataset, files_of, write
@@ -338,29 +337,25 @@ def test_nothing_is_left_after_a_signal(
     """It comes while the trace dataset is being made, or once it has been, and the replay is under way."""
     options = ["--keep", "kept"] if keep else []
     env = {"TMPDIR": str(places["scratch"])}
-    process = start("report", unpacked("r12"), "-s", "all", "--detail", "full", *options, measured=False, env=env)
-    folder = Path.cwd() if keep else places["scratch"]
-    wait_until(lambda: process.poll() is not None or list(folder.rglob("trace/manifest.json")))
-    process.send_signal(sent)
-    done = finish(process)
+    with started(
+        "report", unpacked("r12"), "-s", "all", "--detail", "full", *options, measured=False, env=env
+    ) as process:
+        folder = Path.cwd() if keep else places["scratch"]
+        wait_until(lambda: process.poll() is not None or written(folder, "/trace/manifest.json"))
+        process.send_signal(sent)
+        done = finish(process)
     assert (done.code, done.out, done.lines[-1]) == (ENDS[sent][0], "", ENDS[sent][1])
     assert names(places["scratch"]) == names(Path.cwd()) == []
 
 
 def test_a_reader_who_has_seen_enough_is_no_error(places: dict[str, Path]) -> None:
     for format_ in ("table", "json", "csv"):
-        process = subprocess.Popen(
-            [*EPTREPLAY, "report", str(places["result"]), "--format", format_],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**ENVIRONMENT},
-        )
-        assert process.stdout
-        process.stdout.close()
-        assert process.wait(120) == 0
-        assert process.stderr
-        assert "Traceback" not in process.stderr.read().decode()
-        process.stderr.close()
+        with started("report", places["result"], "--format", format_) as process:
+            assert process.stdout
+            process.stdout.close()
+            assert process.wait(PATIENCE_S) == 0
+            assert process.stderr
+            assert "Traceback" not in process.stderr.read().decode()
 
 
 def test_standard_input_is_a_source(places: dict[str, Path]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from eptreplay import commands
 from tests.commands.conftest import Run
-from tests.commands.running import finish, hidden, start, wait_until
+from tests.commands.running import finish, hidden, started, wait_until
 from tests.compiled import COMPILED
 from tests.trace.made_recordings import files_of, long_recording
 
@@ -36,10 +36,10 @@ def end(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
 @both
 def test_while_it_waits_for_standard_input(tmp_path: Path, sent: signal.Signals) -> None:
     reading, writing = os.pipe()
-    process = start("ingest", "-", "-o", tmp_path / "ds", stdin=reading, measured=False)
-    os.close(reading)
-    wait_until(lambda: hidden(tmp_path))
-    end(process, sent)
+    with started("ingest", "-", "-o", tmp_path / "ds", stdin=reading, measured=False) as process:
+        os.close(reading)
+        wait_until(lambda: hidden(tmp_path))
+        end(process, sent)
     os.close(writing)
     assert list(tmp_path.iterdir()) == []
 
@@ -47,14 +47,14 @@ def test_while_it_waits_for_standard_input(tmp_path: Path, sent: signal.Signals)
 @both
 def test_while_a_pipe_has_stalled_in_the_middle(tmp_path: Path, sent: signal.Signals) -> None:
     reading, writing = os.pipe()
-    process = start("ingest", "-", "-o", tmp_path / "ds", stdin=reading, measured=False)
-    os.close(reading)
-    data = long_recording(3000).bytes()
-    sender = threading.Thread(target=os.write, args=(writing, data[: len(data) // 2 + 1]))
-    sender.start()
-    wait_until(lambda: hidden(tmp_path))
-    sender.join()
-    end(process, sent)
+    with started("ingest", "-", "-o", tmp_path / "ds", stdin=reading, measured=False) as process:
+        os.close(reading)
+        data = long_recording(3000).bytes()
+        sender = threading.Thread(target=os.write, args=(writing, data[: len(data) // 2 + 1]))
+        sender.start()
+        wait_until(lambda: hidden(tmp_path))
+        sender.join()
+        end(process, sent)
     os.close(writing)
     assert list(tmp_path.iterdir()) == []
 
@@ -62,21 +62,21 @@ def test_while_a_pipe_has_stalled_in_the_middle(tmp_path: Path, sent: signal.Sig
 @pytest.mark.parametrize("line", [["ingest", "-", "-o", "{}/ds", "--events", "all"], ["info", "-"]])
 def test_while_it_works_as_fast_as_it_can(tmp_path: Path, line: list[str]) -> None:
     reading, writing = os.pipe()
-    process = start(*(part.format(tmp_path) for part in line), stdin=reading, measured=False)
-    os.close(reading)
-    data, sent = long_recording(2000).bytes(), [0]
+    with started(*(part.format(tmp_path) for part in line), stdin=reading, measured=False) as process:
+        os.close(reading)
+        data, sent = long_recording(2000).bytes(), [0]
 
-    def send_for_ever() -> None:
-        try:
-            while True:
-                sent[0] += os.write(writing, data)
-        except BrokenPipeError:
-            os.close(writing)
+        def send_for_ever() -> None:
+            try:
+                while True:
+                    sent[0] += os.write(writing, data)
+            except BrokenPipeError:
+                os.close(writing)
 
-    sender = threading.Thread(target=send_for_ever)
-    sender.start()
-    wait_until(lambda: sent[0] > (20_000_000 if COMPILED else 200_000))
-    end(process, signal.SIGINT)
+        sender = threading.Thread(target=send_for_ever)
+        sender.start()
+        wait_until(lambda: sent[0] > (20_000_000 if COMPILED else 200_000))
+        end(process, signal.SIGINT)
     sender.join()
     assert list(tmp_path.iterdir()) == []
 
@@ -86,10 +86,10 @@ def test_an_old_dataset_survives_an_interrupted_replacement(here: Run, tmp_path:
     assert here("ingest", recording, "-o", target).code == 0
     before = files_of(tmp_path)
     reading, writing = os.pipe()
-    process = start("ingest", "-", "-o", target, "--force", stdin=reading, measured=False)
-    os.close(reading)
-    wait_until(lambda: hidden(tmp_path))
-    end(process, signal.SIGINT)
+    with started("ingest", "-", "-o", target, "--force", stdin=reading, measured=False) as process:
+        os.close(reading)
+        wait_until(lambda: hidden(tmp_path))
+        end(process, signal.SIGINT)
     os.close(writing)
     assert files_of(tmp_path) == before
 

@@ -14,7 +14,7 @@ import pytest
 
 from eptreplay.commands import console
 from tests.commands.conftest import Run
-from tests.commands.running import ENVIRONMENT, EPTREPLAY, PATIENCE_S, Outcome, command, finish, start
+from tests.commands.running import ENVIRONMENT, EPTREPLAY, PATIENCE_S, Outcome, command, finish, started
 from tests.trace.made_recordings import busy_recording, long_recording, write
 
 EVENTS_JSON = [*EPTREPLAY, "events", "--format", "json"]
@@ -37,13 +37,12 @@ def shell(redirections: str, *arguments: object) -> Outcome:
 
 @pytest.mark.parametrize("line", [["events"], ["events", "--format", "json"], ["info", "{}"], ["--help"]])
 def test_a_reader_that_has_seen_enough_is_no_error(recording: Path, line: list[str]) -> None:
-    process = start(*(part.format(recording) for part in line))
-    assert process.stdout
-    process.stdout.close()  # before anything has been written
-    assert process.stderr
-    errors = process.stderr.read().decode().splitlines()
-    process.stderr.close()
-    assert process.wait(PATIENCE_S) == 0
+    with started(*(part.format(recording) for part in line)) as process:
+        assert process.stdout
+        process.stdout.close()  # before anything has been written
+        assert process.stderr
+        errors = process.stderr.read().decode().splitlines()
+        assert process.wait(PATIENCE_S) == 0
     assert [text for text in errors if "layouts of Xen" not in text] == []
 
 
@@ -96,14 +95,14 @@ def test_a_message_is_one_line_whatever_the_name(here: Run, tmp_path: Path) -> N
 
 def test_a_pipe_that_gives_a_little_at_a_time_is_read_to_its_end(tmp_path: Path) -> None:
     packed = gzip.compress(long_recording(200).bytes())
-    process = start("ingest", "-", "-o", tmp_path / "ds", stdin=subprocess.PIPE)
-    assert process.stdin
-    with process.stdin as pipe:
-        for i in range(0, len(packed), 97):
-            pipe.write(packed[i : i + 97])
-            pipe.flush()
-    process.stdin = None
-    done = finish(process)
+    with started("ingest", "-", "-o", tmp_path / "ds", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        with process.stdin as pipe:
+            for i in range(0, len(packed), 97):
+                pipe.write(packed[i : i + 97])
+                pipe.flush()
+        process.stdin = None
+        done = finish(process)
     assert (done.code, done.out) == (0, "")
     assert "404 records in 4 windows" in done.err
 
