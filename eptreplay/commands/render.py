@@ -144,6 +144,8 @@ def _print_rules(console: Console, rules: list[dict[str, Any]]) -> None:
 
 
 def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
+    from eptreplay.workload.skew import skew_line
+
     tsc, xen, back = document["tsc_hz"], document["xen"], document["tsc_steps_back"]
     rows = [
         ("source", f"{s['name']}, {s['bytes']:,} bytes, sha256 {s['sha256'] or 'not computed'}")
@@ -171,6 +173,13 @@ def _recording(document: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if back["count"]:
         rows.append(("TSC steps back", f"{back['count']:,}, by up to {back['max_ticks']:,} ticks"))
+    skew = skew_line(document["tsc_skew"], tsc["value"])
+    if skew:
+        rows.append(("TSC skew", skew))
+    elif document["tsc_skew"] and document["tsc_skew"]["moves"]:
+        moves = document["tsc_skew"]["moves"]
+        text = "1 move of a vCPU to another pCPU" if moves == 1 else f"{moves:,} moves of vCPUs to other pCPUs"
+        rows.append(("TSC skew", f"none seen in {text}"))
     return rows
 
 

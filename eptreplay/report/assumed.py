@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eptreplay.report.units import duration
+from eptreplay.workload.skew import skew_line
 from eptreplay.workload.think import UNSCALED
 
 MARKED_SHARE = 0.1
@@ -34,6 +35,9 @@ def assumption_lines(assumptions: dict[str, Any]) -> list[str]:
             f" profile {profiles}, seed {_seeds(assumptions['seeds'])}"
         )
     ]
+    skew = skew_line(assumptions["tsc_skew"], tsc["value"])
+    if skew:
+        lines.append(f"TSC skew: {skew}")
     lines += [f"preset {line}" for line in assumptions["presets"]]
     lines += _given_lines(assumptions)
     if unseen["rows"]:

@@ -40,7 +40,7 @@ def info(
     gathered = _Gathered()
     document = read_info(source, full=full, strict=strict, xen=xen, tsc_hz=tsc_hz, progress=progress, sink=gathered.add)
     if document["p2m"] is None:
-        return {**document, "calls": None}
+        return {**document, "calls": None, "tsc_skew": None}
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     dataset = dataset_among(paths, xen=xen, tsc_hz=tsc_hz)
     records = r.read_records(dataset)[0] if dataset else gathered.records(document["xen"]["layout"])
@@ -51,7 +51,8 @@ def info(
         "inferred": inference.inferred,
         "rules": shares_document(inference.shares),
     }
-    return {**document, "p2m": p2m, "calls": inference.calls._asdict() if inference.calls else None}
+    told = {"calls": inference.calls, "tsc_skew": inference.skew}
+    return {**document, "p2m": p2m, **{name: value and value._asdict() for name, value in told.items()}}
 
 
 @dataclass

@@ -40,6 +40,7 @@ from eptreplay.workload.old_state import NONE, TABLE, earlier_writes
 from eptreplay.workload.pages import last_frees
 from eptreplay.workload.recalculations import sort_out
 from eptreplay.workload.scheduling import add_scheduling
+from eptreplay.workload.skew import Skew, find_skew
 from eptreplay.workload.times import longest_ns, slot_times, to_ns
 from eptreplay.workload.toolstack import add_toolstack
 from eptreplay.workload.workload import Domain, Facts, Share, Workload
@@ -105,6 +106,7 @@ def lower_records(
         facts=facts,
         shares=_shares(folding),
         kicks_removed=kicks_removed,
+        skew=find_skew(records),
         **{name: rows[name] for name in Workload._fields if name in rows},
     )
 
@@ -112,16 +114,18 @@ def lower_records(
 class Inference(NamedTuple):
     """What the rules make of a recording: writes that no record shows, and what each rule did.
 
-    ``calls``: how many calls of other functions it implies, None where it does not tell.
+    ``calls``: how many calls of other functions it implies, and ``skew``: what it tells of differences between TSCs;
+    None where it does not tell.
     """
 
     inferred: int
     shares: tuple[Share, ...]
     calls: CallCounts | None
+    skew: Skew | None
 
 
 def infer_writes(records: r.Records, manifest: dict[str, Any]) -> Inference:
-    """Apply the rules, and make up calls, and nothing else; ``manifest`` as for ``lower_records``."""
+    """Apply the rules, make up calls and compare clocks, and nothing else; ``manifest`` as for ``lower_records``."""
     episodes, folding = _fold(records, _vendor(records, manifest["vendor"]))
     only_dom = _only_domain(records)
     drafts = Drafts()
@@ -129,7 +133,12 @@ def infer_writes(records: r.Records, manifest: dict[str, Any]) -> Inference:
     add_scheduling(drafts, records, episodes, only_dom)
     rows = drafts.collect()
     inferred = (rows["op"] == s.SET) & (rows["origin"] == s.INFERRED)
-    return Inference(int(rows["count"][inferred].sum()), _shares(folding), _calls(records, rows, manifest))
+    return Inference(
+        inferred=int(rows["count"][inferred].sum()),
+        shares=_shares(folding),
+        calls=_calls(records, rows, manifest),
+        skew=find_skew(records),
+    )
 
 
 def _calls(records: r.Records, rows: Draft, manifest: dict[str, Any]) -> CallCounts | None:

@@ -15,7 +15,7 @@ Columns = dict[str, NDArray[Any]]
 Row = Mapping[str, int | NDArray[np.int64]]
 """A row that each period has: columns, one value for all periods or one for each. What is not said is unknown."""
 
-_NOT_BY_ROW = {"pcpus", "begin", "domains", "facts", "shares", "kicks_removed"}
+_NOT_BY_ROW = {"pcpus", "begin", "domains", "facts", "shares", "kicks_removed", "skew"}
 BY_ROW = tuple(name for name in Workload._fields if name not in _NOT_BY_ROW)
 """Fields of a workload that have an element for each row."""
 REFERENCES = ("edge", "freed_by")

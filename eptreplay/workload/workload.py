@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eptreplay.trace.schema import Column
 from eptreplay.workload import schema as s
+from eptreplay.workload.skew import Skew
 
 NONE = -1
 
@@ -50,7 +51,8 @@ class Workload(NamedTuple):
 
     ``begin``: for each pCPU of ``pcpus`` the number of its first row, and at last the number of rows. ``t_ns``: when
     each row was recorded, from the start of the recording: the sum of ``gap_ns`` and ``cut_ns`` of its pCPU so far.
-    ``kicks_removed``: interrupts of the recorded host that were left out, each a VM exit and an entry.
+    ``kicks_removed``: interrupts of the recorded host that were left out, each a VM exit and an entry. ``skew``: what
+    the recording tells of differences between TSCs, None where it does not.
     """
 
     pcpus: NDArray[np.int64]
@@ -87,6 +89,7 @@ class Workload(NamedTuple):
     facts: Facts
     shares: tuple[Share, ...]
     kicks_removed: int = 0
+    skew: Skew | None = None
 
     @property
     def rows(self) -> int:

@@ -14,6 +14,7 @@ from eptreplay.xentrace.catalogue import EVENTS
 from tests.commands.conftest import Run
 from tests.commands.running import command
 from tests.trace.made_recordings import busy_recording, files_of, long_recording, scheduled_recording, write
+from tests.workload.test_skew import moved
 from tests.xentrace.made_files import record, window
 
 ASSUMED = "eptreplay: TSC 2400000000 Hz (assumed), layouts of Xen 4.17 (inferred)"
@@ -45,6 +46,19 @@ def test_info_prints_one_json_document(here: Run, recording: Path, folder: Path)
     assert document == eptreplay.info(recording)
     of_dataset = json.loads(here("info", folder, "--format", "json").out)
     assert of_dataset == {**document, "source": of_dataset["source"], "sources": of_dataset["sources"]}
+
+
+@pytest.mark.parametrize(
+    ("into", "words"),
+    [
+        (3000, "none seen in 1 move of a vCPU to another pCPU"),
+        (1200, "that of pCPU 3 is ahead of that of pCPU 0 by 800 ticks (0.333 us) at least: 1 of 1 moves of vCPUs"),
+    ],
+)
+def test_info_prints_what_moves_tell_of_clocks(here: Run, tmp_path: Path, into: int, words: str) -> None:
+    done = here("info", write(tmp_path, moved(2000, into).trace))
+    [line] = [" ".join(line.split()) for line in done.out.splitlines() if line.startswith("TSC skew")]
+    assert line.startswith(f"TSC skew {words}")
 
 
 def test_info_prints_a_table_with_everything(here: Run, recording: Path) -> None:
