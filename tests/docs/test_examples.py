@@ -77,7 +77,8 @@ def printed_by(line: str) -> str:
         text=True,
         timeout=300,
     )
-    # What a page leaves out with an ellipsis must not be a bug.
+    # It works, whatever the page leaves out. What is to fail ends with `; echo $?`, which tells readers, too.
+    assert result.returncode == 0, f"{line}: exit status {result.returncode}\n{result.stdout}"
     assert "internal error" not in result.stdout, result.stdout
     # Whether the kernels have been compiled before depends on who ran what.
     return "".join(line for line in result.stdout.splitlines(keepends=True) if not line.startswith(FIRST_RUN))
@@ -144,3 +145,11 @@ def test_an_output_matches_only_what_it_shows() -> None:
 def test_the_readme_and_the_tutorial_have_examples_that_are_run() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md"):
         assert {block.language for block in runnable(page)} >= {"console", "pycon"}
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_example_that_fails_is_none_unless_it_shows_its_status() -> None:
+    assert printed_by("false; echo $?") == "1\n"
+    for line in ("false", "false | cat", "echo 'eptreplay: no such file'; exit 3"):
+        with pytest.raises(AssertionError, match="exit status"):
+            printed_by(line)
