@@ -55,7 +55,7 @@ CPU = whole_lines(
         ("acking", "i1"),       # 1: a call is over, and it waits for the cache line in which it acknowledges
         ("handling", "i4"),     # whose call it is handling, or NONE
         ("entered", "i4"),      # the domain of the last VM entry
-        ("calls", "i4"),        # whose call comes first in its queue, or NONE
+        ("calls", "i4"),        # whose call its next handler finds first, or NONE
         ("flusher", "i4"),      # who wants it to flush its TLB, or NONE
         ("pc", "i8"),           # number of the row that it carries out next; all before have been carried out
         ("last", "i8"),         # number of the row behind the program
@@ -87,7 +87,7 @@ CPU = whole_lines(
         ("met", "i1"),          # the mode that the interrupt met
         ("reads", "i1"),        # 1: it requests the read side
         # What is rarer.
-        ("last_call", "i4"),    # whose call comes last in its queue
+        ("last_call", "i4"),    # whose call it finds last
         ("rest", "i4"),         # whose call it handles after that of ``handling``, or NONE
         ("taken", "i4"),        # whose call is the last that it handles then
         ("waiters", "i4"),      # the first of those who wait for a row of this pCPU, or NONE
@@ -197,7 +197,7 @@ DOM = np.dtype(
 )  # fmt: skip
 
 (
-    C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ENQUEUE, C_ICR, C_BUSY,
+    C_ACQUIRE, C_READ, C_HANDOFF, C_POLL, C_WEIGHT, C_SET, C_STORE, C_LOOKUP, C_SETUP, C_ANNOUNCE, C_ICR, C_BUSY,
     C_DELIVER, C_ACK, C_LINE, C_HANDLER, C_CALL, C_EXIT, C_ENTRY, C_IRQOFF, C_WAKE, C_WAKE_DEEP, C_DEEP_AFTER, C_FLUSH,
     C_UNEXPLAINED, C_INVEPT, C_REFILL, C_ONLINE, C_SHARING, C_WRITES, C_SHORTHAND, C_TIMEOUT,
     COST_FIELDS,

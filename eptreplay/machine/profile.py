@@ -73,7 +73,7 @@ FIELDS = (
     Field("p2m", "store_ns", "ns", "each further entry that the same operation stores or builds"),
     Field("p2m", "lookup_ns", "ns", "to find one entry and reference its page, the read lock being held"),
     Field("ipi", "setup_ns", "ns", "from acquiring the call lock to the first write of the interrupt command register"),
-    Field("ipi", "enqueue_ns", "ns", "lockless calls: to put a call into the queue of each target"),
+    Field("ipi", "announce_ns", "ns", "lockless calls: to enter the sender in the mask of those who call"),
     Field("ipi", "icr_ns", "ns", "each write of the interrupt command register"),
     Field("ipi", "busy_ns", "ns", "xAPIC: from the last write of a message until another one may be written"),
     Field("ipi", "deliver_core_ns", "ns", "from that write to the interrupt on the same core"),

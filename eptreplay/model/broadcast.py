@@ -96,15 +96,14 @@ def refuse_too_many(setting: Setting, mask: tuple[int, ...], dom: int) -> None:
 
 
 def ready(setting: Setting, host: Host, c: int) -> tuple[Host, CallLocked]:
-    """Decide on the targets, and put the call into their queues. Who has one in it already needs no other message."""
+    """Decide on the targets, and let each of them find the call when it is interrupted, whoever interrupts it."""
     call, targets = host.pcpus[c].call, targets_of(setting, host, c)
-    messaged = tuple(target for target in targets if call.kind is Kind.FLUSH or not host.pcpus[target].calls)
     for target in targets:
         pcpu = host.pcpus[target]
         asked = pcpu._replace(flusher=c) if call.kind is Kind.FLUSH else pcpu._replace(calls=(*pcpu.calls, c))
         host = host.with_pcpu(target, asked)
-    host = host.with_pcpu(c, host.pcpus[c]._replace(call=call._replace(targets=targets, messaged=messaged)))
-    return host, CallLocked(targets, messaged)
+    host = host.with_pcpu(c, host.pcpus[c]._replace(call=call._replace(targets=targets)))
+    return host, CallLocked(targets)
 
 
 def invalidates_itself(setting: Setting, host: Host, c: int) -> bool:

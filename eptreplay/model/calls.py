@@ -29,9 +29,9 @@ def call_counts(run: Run) -> CallCounts:
                 why[c] = type(fact)
                 calls += isinstance(fact, OtherCallRequested)
                 flushes += isinstance(fact, FlushRequested)
-            case CallLocked(targets=targets, messaged=messaged):
+            case CallLocked(targets=targets):
                 ipis += len(targets) if why[c] is OtherCallRequested else 0
-                sent = messages(setting.costs, setting.online, [setting.pcpus[x] for x in messaged])
+                sent = messages(setting.costs, setting.online, [setting.pcpus[x] for x in targets])
                 writes += sum(message.writes for message in sent)
             case _:
                 pass

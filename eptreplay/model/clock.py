@@ -233,9 +233,9 @@ class Clock:
         costs, call = self.costs, self.host.pcpus[c].call
         self.lines[c] = self.now, c
         begin_ns = costs.setup_ns
-        if self.setting.lockless and call.kind is not Kind.FLUSH:
-            begin_ns += costs.enqueue_ns * len(call.targets)
-        position = {self.setting.pcpus[target]: target for target in call.messaged}
+        if self.setting.lockless and call.kind is not Kind.FLUSH and call.targets:
+            begin_ns += costs.announce_ns
+        position = {self.setting.pcpus[target]: target for target in call.targets}
         sent = messages(costs, self.setting.online, sorted(position))
         ends = written(costs, sent)
         for message, end_ns in zip(sent, ends, strict=True):
@@ -244,8 +244,10 @@ class Clock:
                 arrives = self.now + begin_ns + end_ns + costs.deliver_ns[self._distance(c, target)]
                 if call.kind is Kind.FLUSH:
                     self.timers[target].flush_arrives = arrives
-                else:
+                elif self.host.pcpus[target].calls == (c,):
                     self.timers[target].arrives = arrives
+                else:  # a message is under way already, and the first of them takes effect for all
+                    self.timers[target].arrives = min(self.timers[target].arrives, arrives)
         return begin_ns + (ends[-1] if ends else 0)
 
     def _charge(self, c: int, fact: Fact) -> None:

@@ -71,13 +71,9 @@ class FlushRequested(NamedTuple):
 
 
 class CallLocked(NamedTuple):
-    """The call lock, or the flush lock, is acquired, if there is one, and the targets are known.
-
-    ``messaged``: those of them that are sent a message.
-    """
+    """The call lock, or the flush lock, is acquired, if there is one, and the targets are known."""
 
     targets: tuple[int, ...]
-    messaged: tuple[int, ...]
 
 
 class CallSent(NamedTuple):

@@ -149,8 +149,6 @@ class Call(NamedTuple):
     """``ipi="invept"``: the pCPUs that were dirty when it was requested. Of no broadcast: its targets."""
     targets: tuple[int, ...] = ()
     """Once they are decided."""
-    messaged: tuple[int, ...] = ()
-    """Those of them that are sent a message; the others will find the call in their queues."""
 
 
 NO_CALL = Call(Kind.SYNC)

@@ -116,7 +116,7 @@ class Costs(NamedTuple):
     """A lookup with the read side held."""
     setup_ns: int
     """Of a broadcast, before the first write of the interrupt command register."""
-    enqueue_ns: int
+    announce_ns: int
     """Without a call lock: putting a call into one queue."""
     icr_ns: int
     """A write of the interrupt command register."""

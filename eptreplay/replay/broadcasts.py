@@ -116,7 +116,7 @@ def locked(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
     cpu[c].b_line_by = c
     if not _is_alone(h, c):
         h.lock[lock_of(h, c)].since = now
-    targets, messaged = _enqueue(h, c)
+    targets = _call(h, c)
     cpu[c].b_left = targets
     cpu[c].b_targets = targets
     if cpu[c].b_kind == f.IPI_CALL:
@@ -128,21 +128,18 @@ def locked(h: Host, t: y.Tally, w: p.Program, c: int, now: int) -> None:
         finish(h, t, w, c, now)
         return
     cpu[c].phase = f.SEND
-    enqueued = targets * h.cost[f.C_ENQUEUE] if _is_alone(h, c) else 0
-    cpu[c].due = _send(h, t, w, c, messaged, now, now + h.cost[f.C_SETUP] + enqueued)
+    announced = h.cost[f.C_ANNOUNCE] if targets > 0 and _is_alone(h, c) else 0
+    cpu[c].due = _send(h, t, w, c, targets, now, now + h.cost[f.C_SETUP] + announced)
 
 
 @part
-def _enqueue(h: Host, c: int) -> tuple[int, int]:
-    """Put a sender's call into the queue of each target; returns how many those are.
-
-    Also how many of them have to be sent a message, as their queue was empty. ``sent`` lists these.
-    """
+def _call(h: Host, c: int) -> int:
+    """Let each target find a sender's call when it is interrupted; returns how many those are. ``sent`` lists them."""
     cpu = h.cpu
     kind = cpu[c].b_kind
-    targets, messaged = 0, 0
+    targets = 0
     if kind == f.IPI_NONE:
-        return 0, 0
+        return 0
     mask = h.dirty[cpu[c].b_dom] if kind == f.IPI_KICK or kind == f.IPI_PLAIN else h.target[c]
     for word in range(mask.size):
         if mask[word] == 0:
@@ -152,6 +149,7 @@ def _enqueue(h: Host, c: int) -> tuple[int, int]:
                 continue
             if kind == f.IPI_KICK and h.how[f.RUNNING_ONLY] and mode_of(h, target) != f.GUEST:
                 continue
+            h.sent[targets] = target
             targets += 1
             if kind == f.IPI_FLUSH:
                 cpu[target].flusher = c
@@ -161,22 +159,19 @@ def _enqueue(h: Host, c: int) -> tuple[int, int]:
             else:
                 h.behind[target, cpu[target].last_call] = c
                 cpu[target].last_call = c
-                continue
-            h.sent[messaged] = target
-            messaged += 1
-    return targets, messaged
+    return targets
 
 
 @part
-def _send(h: Host, t: y.Tally, w: p.Program, c: int, messaged: int, now: int, sent: int) -> int:
+def _send(h: Host, t: y.Tally, w: p.Program, c: int, targets: int, now: int, sent: int) -> int:
     """Write the messages, the first from the time ``sent`` on; returns when the last has been written."""
     cpu, cost = h.cpu, h.cost
     flushes = cpu[c].b_kind == f.IPI_FLUSH
-    writes = writes_of(cost, messaged)
+    writes = writes_of(cost, targets)
     before = f.NONE
-    for k in range(messaged):
+    for k in range(targets):
         target = h.sent[k]
-        if before == f.NONE or not shares_message(h.place, cost, before, target, messaged):
+        if before == f.NONE or not shares_message(h.place, cost, before, target, targets):
             if before != f.NONE:
                 sent += cost[f.C_BUSY]
             sent += writes * cost[f.C_ICR]
@@ -185,8 +180,10 @@ def _send(h: Host, t: y.Tally, w: p.Program, c: int, messaged: int, now: int, se
         arrives = sent + cost[f.C_DELIVER + distance(h.place, c, target)]
         if flushes:
             cpu[target].flush_arrives = arrives
-        else:
+        elif cpu[target].calls == c:
             cpu[target].arrives = arrives
+        else:  # a message is under way already, and the first of them takes effect for all
+            cpu[target].arrives = min(cpu[target].arrives, arrives)
         settle(h, t, w, target, now)
     return sent
 

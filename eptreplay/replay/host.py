@@ -21,7 +21,7 @@ class Host(NamedTuple):
     """The modelled host; see ``machine.fields``.
 
     ``stack``: [pCPU, depth, p2m and hold]; ``vcpu``: where its state is; ``mark``: [p2m, word]; ``dirty``: [domain,
-    word]; ``target``: the pCPUs that a sender has in mind, [pCPU, word], and ``sent``, those of them that it is sending
+    word]; ``target``: the pCPUs that a sender has in mind, [pCPU, word], and ``sent``, those that it is sending
     to; ``behind``: [target, sender], whose call comes behind that sender's, if senders share no lock; ``cached``:
     [pCPU, p2m], since when translations may be cached; ``clock``: see ``machine.clock``; ``node``, ``rest``,
     ``linked``: see ``machine.ept``; ``ranges``: where log-dirty is on, [p2m, range, first and last frame];

@@ -43,7 +43,7 @@ COST_FIELDS = {
     "store_ns": f.C_STORE,
     "lookup_ns": f.C_LOOKUP,
     "setup_ns": f.C_SETUP,
-    "enqueue_ns": f.C_ENQUEUE,
+    "announce_ns": f.C_ANNOUNCE,
     "icr_ns": f.C_ICR,
     "busy_ns": f.C_BUSY,
     "deliver_core_ns": f.C_DELIVER,
@@ -83,7 +83,7 @@ SWITCHES = {
 """The switch of a strategy for each thing that it may be asked about besides writes."""
 
 MOST_LOCKLESS = 8192
-"""pCPUs that may have a queue of calls each, of which every one may have to name every other."""
+"""pCPUs that may all call each other at once, so that for each pair is said whose call comes next."""
 
 MOST_LOOKUPS = 1 << 25
 """Single lookups of a workload: each is replayed, and its wait kept."""
@@ -234,8 +234,8 @@ def _refuse_too_large(numbers: Numbers, program: Program, strategy: Strategy) ->
         )
     if strategy.call_lock == "lockless" and numbers.pcpus.size > MOST_LOCKLESS:
         raise InputError(
-            f"strategy {strategy.name}: {numbers.pcpus.size} pCPUs, expected at most {MOST_LOCKLESS} where each has a"
-            " queue of calls; is this the output of xentrace?"
+            f"strategy {strategy.name}: {numbers.pcpus.size} pCPUs, expected at most {MOST_LOCKLESS} where all may"
+            " call each other; is this the output of xentrace?"
         )
     lookups = int(program.reads[:, L_COUNT].sum())
     if lookups > MOST_LOOKUPS:

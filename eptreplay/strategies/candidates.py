@@ -49,9 +49,9 @@ CANDIDATES = (
         call_lock="lockless",
         summary="as deferred-2026, but each sender interrupts its targets without waiting for other senders",
         releases="none",
-        plausible="with data for each sender and a queue for each target nothing is shared that a lock must guard; a"
-        " series for a lockless on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time"
-        " with two to four callers at once, and none with one",
+        plausible="with data for each sender, and a mask of those who call, nothing is left that a lock must guard; a"
+        " series doing so with on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time"
+        " with two to four callers at once, and no change with one",
     ),
     Strategy(
         name="lazy-epoch",

@@ -122,11 +122,11 @@ BUSY = [switch_in(0), switch_in(50, TWO, vcpu=9)]
 
 
 def test_without_a_call_lock_a_broadcast_is_sent_in_the_step_of_its_request() -> None:
-    # Requested and sent from 111 on: 5 to set up, 2 for each of two queues, 3 for each message.
-    costs = NEAR._replace(enqueue_ns=2)
+    # Requested and sent from 111 on: 5 to set up, 2 to say so, 3 for each message.
+    costs = NEAR._replace(announce_ns=2)
     result = run({0: one_write(100), 1: [switch_in(0)], 2: [switch_in(0, vcpu=2)]}, LOCKLESS, costs)
-    assert result.broadcasts[0][6:] == (111, 111, 126, 186, 2, 2)
-    assert [ack.t_deliver_ns for ack in result.acks] == [127, 130]
+    assert result.broadcasts[0][6:] == (111, 111, 124, 184, 2, 2)
+    assert [ack.t_deliver_ns for ack in result.acks] == [125, 128]
     assert (result.call_wait_ns, result.call_held_ns) == (0, 0)
 
 
@@ -134,16 +134,16 @@ def test_without_a_call_lock_a_broadcast_to_nobody_is_done_at_once() -> None:
     assert run({0: one_write(100)}, LOCKLESS).broadcasts[0][6:] == (111, 111, 111, 111, 0, None)
 
 
-def test_a_target_with_a_call_in_its_queue_is_sent_no_other_message_and_takes_both() -> None:
+def test_a_target_that_is_to_be_interrupted_anyway_takes_both_calls_at_the_first_message() -> None:
     # pCPU 0 sends at 111, pCPU 3 at 115, to pCPU 1. The interrupt arrives at 111 + 5 + 2 + 3 + 4.
-    costs = NEAR._replace(enqueue_ns=2, call_ns=20)
+    costs = NEAR._replace(announce_ns=2, call_ns=20)
     programs = {0: one_write(100), 3: one_write(104, 2, (TWO, 0)), 1: [switch_in(0)], 2: [switch_in(0, TWO)]}
     alone = run(programs, LOCKLESS, costs)
     assert (alone.icr_writes, [ack.t_deliver_ns for ack in alone.acks]) == (2, [125, 129])
     programs = {0: one_write(100), 3: [Row("CALL", 115, target=1)], 1: [switch_in(0)]}
     both = run(programs, LOCKLESS, costs)
-    # The first call is over at 175, the second at 195; pCPU 3 has done enqueueing at 122.
-    assert (both.icr_writes, both.other_ipis, both.broadcasts[0].t_done_ns) == (1, 1, 181)
+    # The first call is over at 175, the second at 195. The message of pCPU 3, written at 125, changes nothing.
+    assert (both.icr_writes, both.other_ipis, both.broadcasts[0].t_done_ns) == (2, 1, 181)
     assert both.drift_ns[3] == 201 - 115
 
 
@@ -161,7 +161,15 @@ def test_calls_are_acknowledged_one_by_one_each_with_its_invept() -> None:
     assert [tuple(ack) for ack in result.acks] == [(0, 1, "guest", 123, 279), (1, 1, "guest", 123, 329)]
     assert [(x.pcpu, x.t_ns) for x in result.invepts] == [(1, 243), (1, 293)]
     assert result.measures[ONE, "grant"]["guest_stolen_ns"] == 403 - 123 + 25
-    assert result.icr_writes == 1
+    assert result.icr_writes == 2
+
+
+def test_the_message_that_arrives_first_counts_for_all_calls() -> None:
+    # pCPU 0 needs 30 to each of two writes, the second for pCPU 4, there at 111 + 5 + 60 + 4. pCPU 3 calls it at 120.
+    costs = NEAR._replace(icr_ns=30)
+    programs = {0: one_write(100), 1: [switch_in(0)], 4: [switch_in(0, vcpu=2)], 3: [Row("CALL", 120, target=4)]}
+    result = run(programs, LOCKLESS, costs)
+    assert [(ack.pcpu, ack.t_deliver_ns) for ack in result.acks] == [(1, 150), (4, 120 + 5 + 30 + 4)]
 
 
 def test_a_call_that_comes_during_the_handler_has_an_interrupt_of_its_own() -> None:

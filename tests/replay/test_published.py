@@ -7,6 +7,7 @@ construction, and ``icr_ns`` of ``epyc-512``, which is nearly all of the figure 
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -99,20 +100,28 @@ def test_the_term_of_the_xeon_is_what_the_published_time_leaves_beside_the_mecha
         assert f"{ns:,} ns" in (term.assumed or "")
 
 
-def call_ns(strategy: str, callers: int, loops: int = 50, pcpus: int = 16) -> float:
-    """Return what a call of all others takes if so many pCPUs call again and again, on a host of ``two-socket``."""
-    costs = load_profile("two-socket").costs()
-    calls = [*(Row("CALL", 0) for _ in range(loops)), Row("WAIT", 10**9)]
-    programs = {pcpu: calls if pcpu < callers else [Row("WAIT", 10**9)] for pcpu in range(pcpus)}
-    carried = replayed(programs, costs, strategy).tally.row[: callers * len(calls), y.R_CARRIED]
+def call_ns(strategy: str, callers: int, loops: int = 50, pcpus: int = 64) -> float:
+    """Return what a call takes of any other pCPU, for something that takes 500 us there, if so many call all the time.
+
+    As the benchmark of that series does where its masks are of one pCPU; whom it calls, and on what, it does not say.
+    """
+    costs = {**load_profile("two-socket").costs(), "handler_ns": 500_000, "call_ns": 500_000}
+    rng = Random(pcpus)  # noqa: S311 (only has to be the same each time)
+    programs = {pcpu: [Row("WAIT", 10**9)] for pcpu in range(pcpus)}
+    for caller in range(callers):
+        others = [pcpu for pcpu in range(pcpus) if pcpu != caller]
+        programs[caller] = [*(Row("CALL", 0, target=rng.choice(others)) for _ in range(loops)), Row("WAIT", 10**9)]
+    carried = replayed(programs, costs, strategy).tally.row[: callers * (loops + 1), y.R_CARRIED]
     took = carried.reshape(callers, -1)[:, -1] - 10**9 - carried.reshape(callers, -1)[:, 0]
     return float(took.mean()) / loops
 
 
 @pytest.mark.compiled
-def test_calls_without_a_lock_gain_what_was_published_with_several_callers_and_lose_with_one() -> None:
+def test_calls_without_a_lock_gain_what_was_published_within_a_factor_of_two() -> None:
+    """The letter of 2026-04-01 has 0.02, -35.23 and -51.18 % for masks of one pCPU."""
     gain = {callers: call_ns("lockless-call", callers) / call_ns("deferred", callers) - 1 for callers in (1, 2, 4)}
-    # Published, by a series that nobody has merged: nothing with one, 24 to 69 % with two to four.
-    assert (1 - 0.24) / 2 < 1 + gain[2] < (1 - 0.24) * 2
-    assert (1 - 0.69) / 2 < 1 + gain[4] < (1 - 0.69) * 2
-    assert ", ".join(f"{100 * gain[callers]:+.0f} %" for callers in (1, 2, 4)) in TIMING.read_text()
+    assert abs(gain[1]) < 0.001
+    assert (1 - 0.3523) / 2 < 1 + gain[2] < (1 - 0.3523) * 2
+    assert (1 - 0.5118) / 2 < 1 + gain[4] < (1 - 0.5118) * 2
+    shown = f"{100 * gain[1]:+.2f} %, {100 * gain[2]:+.0f} %, {100 * gain[4]:+.0f} %"
+    assert f"| {shown} |" in TIMING.read_text(), shown
