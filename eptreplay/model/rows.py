@@ -117,7 +117,7 @@ class Costs(NamedTuple):
     setup_ns: int
     """Of a broadcast, before the first write of the interrupt command register."""
     announce_ns: int
-    """Without a call lock: putting a call into one queue."""
+    """Without a call lock: entering the sender in the mask of those who call."""
     icr_ns: int
     """A write of the interrupt command register."""
     busy_ns: int

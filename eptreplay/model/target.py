@@ -19,7 +19,7 @@ def unmask(_setting: Setting, host: Host, c: int) -> Outcome:
 
 
 def deliver(setting: Setting, host: Host, c: int) -> Outcome:
-    """Let a call interrupt: the handler takes all calls that are in the queue."""
+    """Let a call interrupt: the handler takes all calls that there are."""
     calls = host.pcpus[c].calls
     return into_handler(setting, host.with_pcpu(c, host.pcpus[c]._replace(calls=())), c, calls)
 

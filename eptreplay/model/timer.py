@@ -18,7 +18,7 @@ class Timer:
     on: int = 0
     """When interrupts are on again behind a VM exit."""
     arrives: int = 0
-    """When the interrupt for the calls in its queue arrives."""
+    """When the interrupt for the calls that it is to carry out arrives."""
     flush_arrives: int = 0
     """When the interrupt of the allocator's flush arrives."""
     acked: int = 0

@@ -53,7 +53,7 @@ def assumptions(
     assumed = int((workload.present("present") != workload.present("absent")).sum())
     return {
         "tsc_hz": source["tsc_hz"],
-        "tsc_skew": workload.skew and workload.skew._asdict(),
+        "tsc_skew": workload.skew and workload.skew.document(),
         "xen": source["xen"],
         "vendor": source["vendor"],
         "paths": wanted.paths,

@@ -50,7 +50,7 @@ CANDIDATES = (
         summary="as deferred-2026, but each sender interrupts its targets without waiting for other senders",
         releases="none",
         plausible="with data for each sender, and a mask of those who call, nothing is left that a lock must guard; a"
-        " series doing so with on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 24 to 69 % less time"
+        " series doing so with on_selected_cpus(), xen-devel 2026-04-01 and not merged, reports 25 to 69 % less time"
         " with two to four callers at once, and no change with one",
     ),
     Strategy(

@@ -51,8 +51,8 @@ def info(
         "inferred": inference.inferred,
         "rules": shares_document(inference.shares),
     }
-    told = {"calls": inference.calls, "tsc_skew": inference.skew}
-    return {**document, "p2m": p2m, **{name: value and value._asdict() for name, value in told.items()}}
+    calls, skew = inference.calls, inference.skew
+    return {**document, "p2m": p2m, "calls": calls and calls._asdict(), "tsc_skew": skew and skew.document()}
 
 
 @dataclass

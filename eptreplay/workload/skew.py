@@ -12,19 +12,22 @@ from eptreplay.workload.schema import IDLE_DOMAIN
 
 
 class Skew(NamedTuple):
-    """What the switches of vCPUs tell of the difference between TSCs.
+    """What the switches of vCPUs tell of the difference between TSCs, if all of them are of one boot.
 
     ``moves``: how often a vCPU went on to run on another pCPU. ``contradictions``: how often it begins to run there
-    before it has ended to run where it was, by the TSCs of the two. ``max_ticks``: the TSC of pCPU ``ahead`` is so
-    much ahead of that of pCPU ``behind``, at least, and no two others contradict each other by more; 0 and None if
-    nothing does.
+    before it has ended to run where it was, by the TSCs of the two. ``max_ticks``: by so much the TSCs of two ``pcpus``
+    differ at least, and no others contradict each other by more; 0 and None if nothing does. Which of the two is ahead
+    is not known.
     """
 
     moves: int
     contradictions: int
     max_ticks: int
-    ahead: int | None
-    behind: int | None
+    pcpus: tuple[int, int] | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``info`` and results have it."""
+        return {**self._asdict(), "pcpus": self.pcpus and list(self.pcpus)}
 
 
 def find_skew(records: r.Records) -> Skew | None:
@@ -40,21 +43,20 @@ def find_skew(records: r.Records) -> Skew | None:
     moved = pcpu[now] != pcpu[before]
     now, before = now[moved], before[moved]
     # Which of the two came first nobody says: the clocks differ by the lesser of what either would take, or more.
-    overlap, other_way = end[before] - begin[now], end[now] - begin[before]
-    ticks = np.minimum(overlap, other_way)
+    ticks = np.minimum(end[before] - begin[now], end[now] - begin[before])
     contradictions = int((ticks > 0).sum())
     if not contradictions:
-        return Skew(int(moved.sum()), 0, 0, None, None)
+        return Skew(int(moved.sum()), 0, 0, None)
     worst = int(np.argmax(ticks))
-    first, second = int(pcpu[before[worst]]), int(pcpu[now[worst]])
-    ahead, behind = (first, second) if overlap[worst] <= other_way[worst] else (second, first)
-    return Skew(int(moved.sum()), contradictions, int(ticks[worst]), ahead, behind)
+    low, high = sorted((int(pcpu[before[worst]]), int(pcpu[now[worst]])))
+    return Skew(int(moved.sum()), contradictions, int(ticks[worst]), (low, high))
 
 
 def _stays(records: r.Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first and the last record of each stay of a vCPU on a pCPU, by vCPU, then by first TSC.
 
-    Only of those that are recorded whole: nothing was lost or skipped in between.
+    Only of those that are recorded whole: nothing was lost or skipped in between. And of those between a TSC that no
+    earlier one of the pCPU exceeds, and one that no later one falls below: a spoilt TSC says nothing of other clocks.
     """
     placing = np.flatnonzero(np.isin(records.what, (r.SWITCH_IN, r.SWITCH_OUT, r.LOST)))
     begins, ends = placing[:-1], placing[1:]
@@ -62,11 +64,23 @@ def _stays(records: r.Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     runs = records.dom[ends].astype(np.int64) << 16 | records.vcpu[ends]
     whole = (records.what[begins] == r.SWITCH_IN) & (records.what[ends] == r.SWITCH_OUT)
     whole &= records.timed[begins] & records.timed[ends]
+    low, high = _clock_limits(records)
+    whole &= (records.tsc[begins] >= high[begins]) & (records.tsc[ends] <= low[ends])
     whole &= (records.pcpu[begins] == records.pcpu[ends]) & (vcpu[begins] == vcpu[ends]) & (runs == vcpu[ends])
     whole &= (vcpu[begins] >> 16 != IDLE_DOMAIN) & (records.tsc[begins] <= records.tsc[ends])
     begins, ends = begins[whole], ends[whole]
     order = np.lexsort((records.tsc[ends], records.tsc[begins], vcpu[begins]))
     return begins[order], ends[order]
+
+
+def _clock_limits(records: r.Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each record the lowest TSC of its pCPU from it on, and the highest one up to it."""
+    low, high = records.tsc.copy(), records.tsc.copy()
+    first = np.flatnonzero(np.append(True, records.pcpu[1:] != records.pcpu[:-1])[: high.size])
+    for own in map(slice, first.tolist(), [*first[1:].tolist(), high.size]):
+        high[own] = np.maximum.accumulate(high[own])
+        low[own] = np.minimum.accumulate(low[own][::-1])[::-1]
+    return low, high
 
 
 def _latest_end_before(vcpu: NDArray[np.uint32], end: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -87,7 +101,7 @@ def skew_line(skew: dict[str, Any] | None, tsc_hz: int) -> str | None:
     if skew is None or not skew["contradictions"]:
         return None
     return (
-        f"that of pCPU {skew['ahead']} is ahead of that of pCPU {skew['behind']} by {skew['max_ticks']:,} ticks"
+        f"those of pCPUs {skew['pcpus'][0]} and {skew['pcpus'][1]} differ by {skew['max_ticks']:,} ticks"
         f" ({1e6 * skew['max_ticks'] / tsc_hz:,.3f} us) at least: {skew['contradictions']:,} of {skew['moves']:,} moves"
         " of vCPUs to another pCPU begin before they end; within that, order between pCPUs means nothing"
     )

@@ -52,7 +52,7 @@ def test_info_prints_one_json_document(here: Run, recording: Path, folder: Path)
     ("into", "words"),
     [
         (3000, "none seen in 1 move of a vCPU to another pCPU"),
-        (1200, "that of pCPU 3 is ahead of that of pCPU 0 by 800 ticks (0.333 us) at least: 1 of 1 moves of vCPUs"),
+        (1200, "those of pCPUs 0 and 3 differ by 800 ticks (0.333 us) at least: 1 of 1 moves of vCPUs to another pCPU"),
     ],
 )
 def test_info_prints_what_moves_tell_of_clocks(here: Run, tmp_path: Path, into: int, words: str) -> None:

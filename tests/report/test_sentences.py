@@ -158,6 +158,7 @@ def test_near_names_of_baselines() -> None:
 
 ASSUMPTIONS: Row = {
     "tsc_hz": {"value": 2_400_000_000, "how": "assumed", "spread": None},
+    "tsc_skew": {"moves": 9, "contradictions": 0, "max_ticks": 0, "pcpus": None},
     "xen": {"layout": "4.17", "how": "inferred"},
     "presets": [],
     "locks": ["queue"],
