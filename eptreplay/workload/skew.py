@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.workload import records as r
+from eptreplay.workload.episodes import first_of_pcpu
 from eptreplay.workload.schema import IDLE_DOMAIN
 
 
@@ -76,8 +77,8 @@ def _stays(records: r.Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _clock_limits(records: r.Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return for each record the lowest TSC of its pCPU from it on, and the highest one up to it."""
     low, high = records.tsc.copy(), records.tsc.copy()
-    first = np.flatnonzero(np.append(True, records.pcpu[1:] != records.pcpu[:-1])[: high.size])
-    for own in map(slice, first.tolist(), [*first[1:].tolist(), high.size]):
+    first = first_of_pcpu(records.pcpu).tolist()
+    for own in map(slice, first, [*first[1:], high.size]):
         high[own] = np.maximum.accumulate(high[own])
         low[own] = np.minimum.accumulate(low[own][::-1])[::-1]
     return low, high
